@@ -1,0 +1,112 @@
+"""The options of one ReAGent run, and the named presets."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from reagent_core.errors import InputError
+
+Selection = Literal["bernoulli", "exact", "balanced"]
+Init = Literal["zeros", "uniform"]
+Weights = Literal["unit", "centered"]
+ReplacerName = Literal["causal_lm", "uniform"]
+Granularity = Literal["token", "word", "sentence"]
+PresetName = Literal["quick", "standard", "thorough", "paper"]
+
+
+class Config(BaseModel):
+    """Every option of the method (Zhao & Shan 2024, arXiv 2402.00794), with the seed.
+
+    Two runs with equal configs on the same model and prompt draw the same masks and the
+    same replacements, whatever the batch size.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    selection: Selection = Field(
+        "bernoulli",
+        description="How the units to replace are drawn: each with probability r (bernoulli), "
+        "a random subset of r x n units (exact), or so that every unit is replaced equally "
+        "often (balanced).",
+    )
+    init: Init = Field(
+        "zeros",
+        description="Where the scores start: at zero, or uniformly at random as in the paper "
+        "(then the first steps are swamped by the start).",
+    )
+    weights: Weights = Field(
+        "unit",
+        description="Weight of one update: 1 for every unit (unit), or 1 - r for a replaced and "
+        "r for a kept unit (centered).",
+    )
+    replacer: ReplacerName = Field(
+        "causal_lm",
+        description="What stands in for a replaced token: the model's own prediction at that "
+        "place (causal_lm), or any ordinary token of its vocabulary (uniform).",
+    )
+    granularity: Granularity = Field(
+        "token", description="What gets one score: a token, a word or a sentence."
+    )
+    ratio: float = Field(
+        0.3, gt=0.0, lt=1.0, description="Share r of the prompt that is replaced in one step."
+    )
+    top_k: int = Field(
+        3, ge=1, le=100,
+        description="The stop test passes while the target is among the model's k most likely "
+        "tokens.",
+    )
+    probes: int = Field(3, ge=1, le=64, description="Independent repetitions of the run.")
+    min_steps: int = Field(
+        64, ge=1, le=10_000, description="Steps of every probe before the stop test may end it."
+    )
+    max_steps: int = Field(
+        128, ge=1, le=10_000, description="Steps after which a probe ends in any case."
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**63, description="Start of the random numbers; equal seeds, equal results."
+    )
+
+    @model_validator(mode="after")
+    def _steps_in_order(self) -> Config:
+        if self.max_steps < self.min_steps:
+            raise ValueError(
+                f"max_steps ({self.max_steps}) is smaller than min_steps ({self.min_steps})"
+            )
+        return self
+
+
+def make_config(**options: object) -> Config:
+    """`Config(**options)` with its complaints as one sentence.
+
+    Raises:
+        InputError: an option is unknown or out of range (field "settings").
+    """
+    try:
+        return Config.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        where = f"Setting '{name}': " if name else "Settings: "
+        raise InputError(f"{where}{reason}. Change it and try again.", "settings") from None
+
+
+# The first three spend forwards where they tell most: every unit replaced equally often.
+# `paper` is the published procedure: random start, random subsets, stop test alone.
+PRESETS: dict[PresetName, Config] = {
+    "quick": Config(selection="balanced", probes=2, min_steps=24, max_steps=36),
+    "standard": Config(selection="balanced", probes=3, min_steps=60, max_steps=90),
+    "thorough": Config(selection="balanced", probes=5, min_steps=120, max_steps=240),
+    "paper": Config(selection="exact", init="uniform", probes=5, min_steps=1, max_steps=1000),
+}
+
+
+def preset_of(config: Config) -> PresetName | None:
+    """The preset these options belong to, whatever the seed and the granularity."""
+    for name, preset in PRESETS.items():
+        own = {"seed": config.seed, "granularity": config.granularity}
+        if preset.model_copy(update=own) == config:
+            return name
+    return None

@@ -1,0 +1,246 @@
+"""The result of one run: its data model, and its JSON form (schema version 1).
+
+Offsets are characters (Unicode code points) of the text they belong to. Probabilities lie in
+[0, 1]; effects and values are in nats (natural logarithms).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from reagent_core.config import Config
+from reagent_core.errors import InputError
+
+SCHEMA_VERSION: Final = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Turn(_Record):
+    """One chat turn as the user wrote it, before the chat template."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Alternative(_Record):
+    """Another token the model considered at the same place, with its probability."""
+
+    text: str
+    probability: float
+
+
+class AnswerToken(_Record):
+    """One generated token. `start`, `end`: characters of the answer.
+
+    A token that completes no character alone has an empty span; the characters belong to the
+    token that completes them.
+    """
+
+    text: str
+    start: int
+    end: int
+    token_id: int
+    probability: float
+    alternatives: tuple[Alternative, ...] = ()
+
+
+class Foil(_Record):
+    """The "that" in "why this rather than that"."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    probability: float
+
+
+class TargetInfo(_Record):
+    """What is explained.
+
+    `probability`: of all its tokens one after the other, under the original prompt.
+    `answer_start`, `answer_stop`: the answer tokens it covers, counted from 0, stop excluded;
+    None for a text that is not part of the answer.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    probability: float
+    answer_start: int | None = None
+    answer_stop: int | None = None
+    instead_of: Foil | None = None
+
+
+class UnitScore(_Record):
+    """One attributed piece of the prompt: `prompt[start:end] == text`.
+
+    `score`: the published ReAGent score, the softmax over units, in [0, 1], summing to 1.
+    `effect`: mean value of the target (log-probability, or log-odds against the foil; nats) over
+    the steps that kept the unit minus the mean over the steps that replaced it; `effect_low`,
+    `effect_high`: its 95% confidence interval. Positive: the unit speaks for the target.
+    All four are None for a protected unit; effects also where too few steps tell.
+    """
+
+    text: str
+    start: int
+    end: int
+    protected: bool
+    score: float | None = None
+    effect: float | None = None
+    effect_low: float | None = None
+    effect_high: float | None = None
+
+
+class Fact(_Record):
+    """What happened when one unit alone was replaced, `draws` times.
+
+    `unit`: index into `units`. `probability`: mean of the target's probability over the draws.
+    """
+
+    unit: int
+    draws: int
+    probability: float
+
+
+class Verdict(_Record):
+    """Whether the result has settled, in words, and the figures behind the words.
+
+    `top`: how many units the verdict looks at. `unchanged_steps`: for how many last steps of
+    each probe the set of the `top` strongest has been the same. `probes_agreeing`: probes whose
+    own strongest units are (nearly) the pooled ones. `probes_stopped`: probes that ended by the
+    stop test. `more_steps`: how many further steps to try, 0 when settled.
+    """
+
+    settled: bool
+    text: str
+    top: int
+    steps: int
+    unchanged_steps: int
+    probes: int
+    probes_agreeing: int
+    probes_stopped: int
+    more_steps: int
+    warnings: tuple[str, ...] = ()
+
+
+class ModelInfo(_Record):
+    """Which model: its id in the catalogue, and what pins its weights."""
+
+    id: str
+    revision_or_sha256: str
+
+
+class Counts(_Record):
+    """Work done: forward calls, sequences in them, tokens in those. Cached ones do not count.
+
+    `discarded`: sequences computed and thrown away because a probe had stopped meanwhile.
+    """
+
+    forwards: int
+    sequences: int
+    tokens: int
+    discarded: int = 0
+
+
+class Step(_Record):
+    """One step of one probe, seen by one target.
+
+    `replaced`: indices of units; `replacements`: what each became, in the same order.
+    `probability`: the target's, under the replaced prompt (p_r; against the foil alone for
+    "this rather than that"). `value`: its logarithm (nats; log-odds for a foil).
+    `change`: d = p_o - p_r, in [-1, 1]. `scores`: the raw scores S after this step, one for each
+    unprotected unit. `rank`: rank of the target (1 = most likely) in the stop test, None where
+    no test was due. `stopped`: the test passed here and ended the probe for this target.
+    """
+
+    probe: int
+    step: int
+    replaced: tuple[int, ...]
+    replacements: tuple[str, ...]
+    probability: float
+    value: float
+    change: float
+    scores: tuple[float, ...]
+    rank: int | None = None
+    stopped: bool = False
+
+
+class Explanation(_Record):
+    """A finished, cancelled or still growing explanation of one target.
+
+    `prompt` is the text the model read: for a chat that is the rendered template, and `messages`
+    holds the turns as typed. In whole-answer mode the outer object explains the answer as one
+    span, `explanations` holds one for each answer token and `words` one for each word made of
+    several tokens; the inner ones leave `explanations` and `words` empty.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    status: Literal["complete", "cancelled", "running"] = "complete"
+    prompt: str
+    messages: tuple[Turn, ...] | None = None
+    answer: str
+    answer_tokens: tuple[AnswerToken, ...] = ()
+    target: TargetInfo
+    units: tuple[UnitScore, ...]
+    facts: tuple[Fact, ...] = ()
+    verdict: Verdict
+    config: Config
+    model: ModelInfo
+    versions: dict[str, str]
+    counts: Counts
+    seconds: float
+    trace: tuple[Step, ...]
+    explanations: tuple[Explanation, ...] | None = None
+    words: tuple[Explanation, ...] | None = None
+
+    def every(self) -> Iterator[Explanation]:
+        """This explanation, then the inner ones: answer tokens first, then words."""
+        yield self
+        yield from self.explanations or ()
+        yield from self.words or ()
+
+
+def dump(explanation: Explanation) -> str:
+    """The JSON form: one line, UTF-8 text, every number finite."""
+    return json.dumps(
+        explanation.model_dump(mode="json", exclude_none=False),
+        ensure_ascii=False,
+        allow_nan=False,
+        separators=(",", ":"),
+    )
+
+
+def load(text: str | bytes) -> Explanation:
+    """Read what `dump` wrote.
+
+    Raises:
+        InputError: not JSON, another schema version, or a field that does not fit; the sentence
+            says which and where (field "file").
+    """
+    try:
+        data: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"This file is not valid JSON: {error}.", "file") from None
+    if not isinstance(data, dict) or "schema_version" not in data:
+        raise InputError(
+            "This file is not an explanation: it has no 'schema_version' at its top level.", "file"
+        )
+    version = data["schema_version"]
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise InputError(
+            f"This file has schema version {version!r}; this program reads version "
+            f"{SCHEMA_VERSION}. Open it with the version of the program that wrote it.",
+            "file",
+        )
+    try:
+        return Explanation.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"This file is not a valid explanation: at '{where}': {first['msg']}.", "file"
+        ) from None

@@ -1,0 +1,71 @@
+"""What to explain: model, prompt, target and options, with a key that names the result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reagent_core.config import Config
+from reagent_core.explanation import SCHEMA_VERSION, ModelInfo, Turn
+
+# Raise it when the same request would give other numbers than before, so that stored results
+# of older versions are no longer answers.
+METHOD_VERSION = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AnswerTokens(_Record):
+    """Answer tokens `start` to `stop` (stop excluded): one token, or a span."""
+
+    kind: Literal["answer_tokens"] = "answer_tokens"
+    start: int = Field(0, ge=0)
+    stop: int = Field(1, ge=1)
+
+
+class WholeAnswer(_Record):
+    """Every token of the answer, from one set of forwards."""
+
+    kind: Literal["whole_answer"] = "whole_answer"
+
+
+class GivenText(_Record):
+    """A text in place of the model's own answer, perhaps rather than another one."""
+
+    kind: Literal["given_text"] = "given_text"
+    text: str
+    instead_of: str | None = None
+
+
+TargetChoice = Annotated[AnswerTokens | WholeAnswer | GivenText, Field(discriminator="kind")]
+
+
+class Request(_Record):
+    """One explanation asked for.
+
+    `prompt` is a plain text, or chat turns for the model's chat template. `protected` are
+    character spans of the plain prompt (or of the last turn) that are never replaced.
+    """
+
+    model: str = "bundled"
+    prompt: str | tuple[Turn, ...]
+    target: TargetChoice = WholeAnswer()
+    max_new_tokens: int = Field(16, ge=1, le=256)
+    protected: tuple[tuple[int, int], ...] = ()
+    config: Config = Config()
+
+    def key(self, model: ModelInfo) -> str:
+        """SHA-256 (hex) over everything that decides the result, the model's weights included."""
+        parts = {
+            "schema": SCHEMA_VERSION,
+            "method": METHOD_VERSION,
+            "model": model.model_dump(),
+            "request": self.model_dump(mode="json", exclude={"model"}),
+        }
+        canonical = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
