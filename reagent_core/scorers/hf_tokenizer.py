@@ -1,0 +1,86 @@
+"""A transformers fast tokenizer behind the library's `Tokenizer` protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from reagent_core.errors import InputError, ModelError
+from reagent_core.explanation import Turn
+from reagent_core.prompt import Encoding
+
+
+class HFTokenizer:
+    """Wraps a fast tokenizer; slow ones report no offsets.
+
+    Raises:
+        ModelError: the tokenizer is a slow one.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        if not tokenizer.is_fast:
+            raise ModelError(
+                "This model's tokenizer reports no character offsets. Choose a model with a fast "
+                "tokenizer (a tokenizer.json)."
+            )
+        self._tokenizer = tokenizer
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """The named special tokens and every added token that is marked special.
+
+        The tokenizer's own `special_tokens_mask` marks only those it added itself, not
+        "<|im_end|>" typed into a prompt.
+        """
+        added = self._tokenizer.added_tokens_decoder
+        marked = {token_id for token_id, token in added.items() if token.special}
+        return frozenset(marked | set(self._tokenizer.all_special_ids))
+
+    @cached_property
+    def ordinary_ids(self) -> tuple[int, ...]:
+        """Every id with readable text: no special or added token, no part of a character."""
+        skip = self.special_ids | self._tokenizer.added_tokens_decoder.keys()
+        ids = [i for i in range(len(self._tokenizer)) if i not in skip]
+        texts = self._tokenizer.batch_decode([[i] for i in ids])
+        return tuple(
+            i for i, text in zip(ids, texts, strict=True) if text.strip() and "\ufffd" not in text
+        )
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> Encoding:
+        """Token ids with offsets in code points of `text`."""
+        encoded = self._tokenizer(
+            text,
+            add_special_tokens=add_special_tokens,
+            return_offsets_mapping=True,
+            verbose=False,  # over-long prompts are refused with a sentence of ours
+        )
+        return Encoding(
+            tuple(encoded["input_ids"]),
+            tuple((int(start), int(end)) for start, end in encoded["offset_mapping"]),
+        )
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of the tokens, exactly as the model writes it."""
+        return self._tokenizer.decode(
+            list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+
+    def render_chat(self, turns: Sequence[Turn]) -> str:
+        """The chat template with these turns, open for the model's answer."""
+        if not self._tokenizer.chat_template:
+            raise InputError(
+                "This model has no chat template. Use the prompt as plain text.", "prompt"
+            )
+        try:
+            return self._tokenizer.apply_chat_template(
+                [{"role": turn.role, "content": turn.content} for turn in turns],
+                tokenize=False,
+                add_generation_prompt=True,
+            )
+        except TemplateError as error:
+            raise InputError(
+                f"This model's chat template refuses these turns: {error}.", "prompt"
+            ) from None
