@@ -1,0 +1,122 @@
+"""Has the result settled? From the steps of a run to figures and a verdict in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reagent_core.config import Config, preset_of
+from reagent_core.curves import running_effects
+from reagent_core.explanation import Verdict
+from reagent_core.scorers.base import BoolArray, FloatArray, IntArray
+
+NUMBERS = ("no", "one", "two", "three", "four", "five")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All steps of one target in the order they were made: K steps, n free units.
+
+    `replaced` [K, n], `values` [K] nats, `probes` [K]; `stopped`: probes ended by the stop test;
+    `mean`, `low`, `high` [n]: the effects with their intervals, nats, NaN unknown.
+    """
+
+    replaced: BoolArray
+    values: FloatArray
+    probes: IntArray
+    stopped: int
+    mean: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+
+def strongest(effects: FloatArray, count: int) -> frozenset[int]:
+    """The units with the `count` largest effects; unknown ones (NaN) come last."""
+    order = np.argsort(-np.nan_to_num(effects, nan=-np.inf), kind="stable")
+    return frozenset(order[:count].tolist())
+
+
+def clear_cut(mean: FloatArray, half_width: FloatArray) -> int:
+    """How many units stand out from those after them: at most five, at most half, at least one.
+
+    The largest m for which the m-th and the next effect differ by more than their intervals allow
+    (half-widths added as independent errors). A fixed number would make the verdict hang on ties.
+    """
+    order = np.argsort(-np.nan_to_num(mean, nan=-np.inf), kind="stable")
+    for m in range(min(5, len(mean) // 2), 1, -1):
+        here, after = order[m - 1], order[m]
+        if mean[here] - mean[after] > np.hypot(half_width[here], half_width[after]):
+            return m
+    return 1
+
+
+def judge(evidence: Evidence, config: Config, finished: bool = True) -> Verdict:
+    """The verdict on one target.
+
+    Settled means three things: the set of the most important units (see `clear_cut`) has been the
+    same for the last quarter of the steps, and for eight at least; two thirds of the probes, each
+    on its own, share three fifths of it; and the strongest unit's interval excludes "no effect".
+    Under the `paper` preset the published criterion decides: every probe passed the stop test.
+    """
+    steps, n = evidence.replaced.shape
+    per_probe = steps // config.probes
+    top = clear_cut(evidence.mean, (evidence.high - evidence.low) / 2)
+    unchanged = agreeing = 0
+    if steps:
+        running = running_effects(evidence.replaced, evidence.values)
+        final = strongest(running[-1], top)
+        same = 0
+        while same < steps and strongest(running[steps - 1 - same], top) == final:
+            same += 1
+        unchanged = same // config.probes
+        for probe in range(config.probes):
+            own = evidence.probes == probe
+            if own.any():
+                alone = running_effects(evidence.replaced[own], evidence.values[own])[-1]
+                agreeing += len(strongest(alone, top) & final) >= 0.6 * top
+    clear = bool(np.nanmax(np.nan_to_num(evidence.low, nan=-np.inf)) > 0)
+
+    if n == 1:
+        settled = clear
+        reason = "only one part of this prompt may be replaced, so there is nothing to rank"
+    elif preset_of(config) == "paper":
+        settled = evidence.stopped == config.probes
+        reason = (
+            f"{evidence.stopped} of {config.probes} probes passed the published stop test, "
+            f"after {per_probe} steps on average"
+        )
+    else:
+        settled = (
+            unchanged >= max(8, per_probe // 4) and agreeing * 3 >= config.probes * 2 and clear
+        )
+        reason = _reason(config, top, unchanged, agreeing, clear)
+    more = 0 if settled else 64
+    warnings = ()
+    if finished and evidence.stopped == 0 and n > 1:
+        warnings = (
+            f"No probe passed the stop test within {config.max_steps} steps; the ReAGent scores "
+            "are the mean over all probes.",
+        )
+    return Verdict(
+        settled=settled,
+        text=f"Settled: {reason}." if settled else f"Not settled: {reason}; run {more} more steps.",
+        top=top,
+        steps=per_probe,
+        unchanged_steps=unchanged,
+        probes=config.probes,
+        probes_agreeing=agreeing,
+        probes_stopped=evidence.stopped,
+        more_steps=more,
+        warnings=warnings,
+    )
+
+
+def _reason(config: Config, top: int, unchanged: int, agreeing: int, clear: bool) -> str:
+    name = config.granularity
+    things = f"the most important {name} has" if top == 1 else (
+        f"the {NUMBERS[top]} most important {name}s have"
+    )  # fmt: skip
+    steps = f"{unchanged} step{'s' if unchanged != 1 else ''}"
+    reason = f"{things} not changed for {steps} and {agreeing} of {config.probes} probes agree"
+    return reason if clear else f"{reason}, but no effect is larger than its uncertainty"

@@ -1,0 +1,71 @@
+"""Which units are replaced at each step, and all other random numbers of a run.
+
+Every number depends on (seed, purpose, probe, step) alone: not on the batch size, on other
+probes, or on how many steps were asked for. That is what makes runs reproducible and resumable.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+from reagent_core.config import Config
+from reagent_core.scorers.base import BoolArray, FloatArray
+
+
+class Purpose(IntEnum):
+    """What a stream of random numbers is for."""
+
+    MASK = 1
+    REPLACEMENT = 2
+    INIT = 3
+    STOP_TEST = 4
+    FACT = 5
+
+
+def generator(seed: int, purpose: Purpose, *place: int) -> np.random.Generator:
+    """The random numbers of one place in a run."""
+    return np.random.default_rng([seed, purpose, *place])
+
+
+def unit_mask(n: int, config: Config, probe: int, step: int) -> BoolArray:
+    """The replaced set R of one step: [n] True where a unit is replaced.
+
+    `bernoulli`: each unit with probability r, as in the original code. `exact`: round(r * n)
+    units, at least one, as in the paper (Zhao & Shan 2024, section 3.2). `balanced`: the units
+    are shuffled and dealt into round(1 / r) parts, one part a step, so that after each round
+    every unit has been replaced exactly once.
+    """
+    if config.selection == "bernoulli":
+        return generator(config.seed, Purpose.MASK, probe, step).random(n) < config.ratio
+    mask = np.zeros(n, bool)
+    if config.selection == "exact":
+        order = generator(config.seed, Purpose.MASK, probe, step).permutation(n)
+        mask[order[: max(1, round(config.ratio * n))]] = True
+        return mask
+    parts = max(2, round(1 / config.ratio))
+    deal, part = divmod(step, parts)
+    order = generator(config.seed, Purpose.MASK, probe, deal).permutation(n)
+    mask[np.array_split(order, parts)[part]] = True
+    return mask
+
+
+def replacement_draws(length: int, config: Config, probe: int, step: int) -> FloatArray:
+    """Uniform numbers [length] in [0, 1) that choose the replacements of one step."""
+    return generator(config.seed, Purpose.REPLACEMENT, probe, step).random(length)
+
+
+def stop_test_draws(length: int, config: Config, probe: int) -> FloatArray:
+    """Uniform numbers [length] for a probe's stop tests.
+
+    The same at every step: equal rationales then are equal prompts, and are scored once.
+    """
+    return generator(config.seed, Purpose.STOP_TEST, probe).random(length)
+
+
+def initial_scores(n: int, config: Config, probe: int) -> FloatArray:
+    """Scores S [n] before the first step: zeros, or U(0, 1) as in the paper."""
+    if config.init == "zeros":
+        return np.zeros(n)
+    return generator(config.seed, Purpose.INIT, probe).random(n)

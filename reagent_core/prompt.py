@@ -1,0 +1,311 @@
+"""Text to tokens with character offsets, and tokens to the units that get a score.
+
+Everything is decided by character offsets, never by the look of a token, so it holds for every
+tokenizer that reports offsets. Words and sentences are those of Unicode UAX #29 (`uniseg`).
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Protocol
+
+from uniseg import sentencebreak, wordbreak
+
+from reagent_core.config import Granularity
+from reagent_core.errors import InputError
+from reagent_core.explanation import Turn
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Token ids and, for each, its characters `text[start:end]` (empty for added tokens)."""
+
+    token_ids: tuple[int, ...]
+    offsets: tuple[Span, ...]
+
+
+class Tokenizer(Protocol):
+    """What the library needs of a tokenizer."""
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Ids that stand for no ordinary text; never attributed, never proposed."""
+
+    @property
+    def ordinary_ids(self) -> Sequence[int]:
+        """Ascending ids that stand for readable text of their own."""
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> Encoding:
+        """Tokens of `text`."""
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of the tokens, special ones included; U+FFFD for incomplete UTF-8."""
+
+    def render_chat(self, turns: Sequence[Turn]) -> str:
+        """The model's chat template, up to where its answer begins.
+
+        Raises:
+            InputError: the model has no chat template, or the template refuses the turns.
+        """
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One piece of the prompt that is replaced, kept and scored as a whole.
+
+    `positions`: the token positions it is made of. `prompt.text[start:end] == text`; the units
+    of a prompt tile its text without gap or overlap.
+    """
+
+    text: str
+    start: int
+    end: int
+    protected: bool
+    positions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A tokenized prompt. `turns` holds the chat as typed, None for plain text."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    units: tuple[Unit, ...]
+    turns: tuple[Turn, ...] | None = None
+
+    @property
+    def free_units(self) -> tuple[int, ...]:
+        """Indices of the units that may be replaced."""
+        return tuple(i for i, unit in enumerate(self.units) if not unit.protected)
+
+
+def check_text(text: str, field: str) -> None:
+    """Refuse what no tokenizer can read.
+
+    Raises:
+        InputError: empty or blank, a NUL byte, or a lone surrogate.
+    """
+    if not text.strip():
+        raise InputError("This is empty. Type some text for the model to read.", field)
+    if "\x00" in text:
+        raise InputError(
+            f"Character {text.index(chr(0)) + 1} is a NUL byte, which no model reads. "
+            "Delete it and try again.",
+            field,
+        )
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"Character {error.start + 1} is half of a Unicode pair (a lone surrogate). "
+            "Delete it and try again.",
+            field,
+        ) from None
+
+
+def build_prompt(
+    prompt: str | Sequence[Turn],
+    tokenizer: Tokenizer,
+    granularity: Granularity = "token",
+    protected: Iterable[Span] = (),
+) -> Prompt:
+    """Tokenize a plain text or a chat and cut it into units.
+
+    Protected are: special tokens, the chat template, system turns, and the character spans in
+    `protected` (of the plain text, or of the last turn's content).
+
+    Raises:
+        InputError: the text cannot be used, there is no chat template, a span is out of range,
+            or nothing is left that may be replaced.
+    """
+    if isinstance(prompt, str):
+        check_text(prompt, "prompt")
+        text, open_spans, turns = prompt, [(0, len(prompt))], None
+        base, limit = 0, len(prompt)
+        encoding = tokenizer.encode(text, add_special_tokens=True)
+    else:
+        turns = tuple(prompt)
+        if not turns:
+            raise InputError("This chat has no turns. Type something for the model.", "prompt")
+        for turn in turns:
+            check_text(turn.content, "system" if turn.role == "system" else "prompt")
+        text, contents = _render(turns, tokenizer)
+        # The template already holds the special tokens: adding them again doubles the BOS.
+        encoding = tokenizer.encode(text, add_special_tokens=False)
+        open_spans = [
+            span for turn, span in zip(turns, contents, strict=True) if turn.role != "system"
+        ]
+        # A span counts from the content as typed, which the template may have trimmed.
+        last, (start, end) = turns[-1].content, contents[-1]
+        base, limit = start + _indent(text[start:end]) - _indent(last), len(last)
+    closed: list[Span] = []
+    for start, end in protected:
+        if not 0 <= start < end <= limit:
+            raise InputError(
+                f"The protected span {start} to {end} is empty or lies outside the text of "
+                f"{limit:,} characters. Choose another.",
+                "prompt",
+            )
+        closed.append((base + start, base + end))
+    pieces = _pieces(text, encoding, tokenizer.special_ids, open_spans, closed)
+    units = _group(text, pieces, granularity)
+    if not any(not unit.protected for unit in units):
+        raise InputError(
+            "Nothing in this prompt may be replaced: all of it is protected.", "prompt"
+        )
+    return Prompt(text, encoding.token_ids, units, turns)
+
+
+def _render(turns: tuple[Turn, ...], tokenizer: Tokenizer) -> tuple[str, list[Span]]:
+    """The rendered chat, and where in it the content of each turn stands.
+
+    The template is rendered a second time with placeholders in place of the contents: what
+    surrounds the placeholders is template, whatever the contents look like.
+    """
+    text = tokenizer.render_chat(turns)
+    marked = [
+        turn.model_copy(update={"content": f"\ue000{i}\ue001"}) for i, turn in enumerate(turns)
+    ]
+    opening, *rest = re.split("\ue000([0-9]+)\ue001", tokenizer.render_chat(marked))
+    order = [int(mark) for mark in rest[::2]]  # some templates move the system turn
+    match = None
+    if sorted(order) == list(range(len(turns))):
+        expression = re.escape(opening)
+        for i, after in zip(order, rest[1::2], strict=True):
+            expression += f"(?P<turn{i}>{_perhaps_trimmed(turns[i].content)}){re.escape(after)}"
+        match = re.fullmatch(expression, text)
+    if match is None:
+        raise InputError(
+            "This model's chat template changes, moves or leaves out the text of a turn, so its "
+            "words cannot be found again. Use the prompt as plain text.",
+            "prompt",
+        )
+    return text, [match.span(f"turn{i}") for i in range(len(turns))]
+
+
+def _perhaps_trimmed(content: str) -> str:
+    """A regular expression for `content` with or without the blanks around it."""
+    core = content.strip()
+    lead, _, trail = content.partition(core)
+    return f"(?:{re.escape(lead)})?{re.escape(core)}(?:{re.escape(trail)})?"
+
+
+def _indent(text: str) -> int:
+    return len(text) - len(text.lstrip())
+
+
+def _pieces(
+    text: str,
+    encoding: Encoding,
+    special_ids: frozenset[int],
+    open_spans: Sequence[Span],
+    closed: Sequence[Span],
+) -> list[Unit]:
+    """The smallest units: tokens, with tokens that share a character taken together.
+
+    What the tokenizer skips belongs to the token after it from the first blank on, and to the
+    token before it up to there: an accent stays with its letter.
+    """
+    spans: list[Span] = []
+    begins: list[int] = []  # without the skipped characters, which may be the template's
+    positions: list[list[int]] = []
+    special: list[bool] = []
+    waiting: list[int] = []  # ordinary tokens without characters: part of the next piece
+    covered = 0
+    for position, (token_id, (start, end)) in enumerate(
+        zip(encoding.token_ids, encoding.offsets, strict=True)
+    ):
+        is_special = token_id in special_ids
+        if spans and start > covered and not text[covered].isspace():
+            covered += re.match(r"\S*", text[covered:start]).end()
+            spans[-1] = (spans[-1][0], covered)
+        # GPT-2's `trim_offsets` leaves nothing of a token that is all blanks.
+        if start == end and (is_special or start <= covered):
+            if not is_special:
+                waiting.append(position)
+        elif start < covered and spans:
+            spans[-1] = (spans[-1][0], max(covered, end))
+            positions[-1] += [*waiting, position]
+            special[-1] |= is_special
+            waiting = []
+        else:
+            spans.append((covered, end))
+            begins.append(start if start < end else covered)
+            positions.append([*waiting, position])
+            special.append(is_special)
+            waiting = []
+        covered = max(covered, end)
+    if not spans:
+        raise InputError(
+            "The model's tokenizer finds no token in this text. Type other characters.", "prompt"
+        )
+    positions[-1] += waiting
+    ends = [end for _, end in spans]
+    spans[-1] = (spans[-1][0], len(text))
+    return [
+        Unit(
+            text[start:end],
+            start,
+            end,
+            is_special
+            or not _inside(text, begin, own_end, open_spans)
+            or any(low < end and start < high for low, high in closed),
+            tuple(places),
+        )
+        for (start, end), begin, own_end, places, is_special in zip(
+            spans, begins, ends, positions, special, strict=True
+        )
+    ]
+
+
+def _inside(text: str, start: int, end: int, spans: Sequence[Span]) -> bool:
+    """Whether a token is the user's: the blank it begins with may be the template's."""
+    piece = text[start:end]
+    begin = start + (_indent(piece) if piece.strip() else 0)
+    return any(low <= begin and end <= high for low, high in spans)
+
+
+def _group(text: str, pieces: Sequence[Unit], granularity: Granularity) -> tuple[Unit, ...]:
+    """Join pieces to words or sentences; a unit ends where both a piece and a segment end.
+
+    Whitespace alone belongs to what follows it, so " word" is one unit for every tokenizer.
+    """
+    if granularity == "token":
+        return tuple(pieces)
+    split = wordbreak.words if granularity == "word" else sentencebreak.sentences
+    starts, position = [], 0
+    for segment in split(text):
+        starts.append(position)
+        position += len(segment)
+    if granularity == "sentence":  # they end with the blanks that here begin the next one
+        starts = [len(text[:start].rstrip()) for start in starts]
+    units: list[Unit] = []
+    for _, run in groupby(pieces, key=lambda piece: piece.protected):
+        group: list[Unit] = []
+        blanks: list[Unit] = []
+        last_segment = 0
+        for piece in run:
+            if not piece.text.strip():
+                blanks.append(piece)
+                continue
+            begin = blanks[0].start if blanks else piece.start
+            if group and bisect_right(starts, begin) > last_segment:
+                units.append(_join(text, group))
+                group = []
+            group += [*blanks, piece]
+            blanks = []
+            last_segment = bisect_right(starts, piece.start + len(piece.text.rstrip()) - 1)
+        units.append(_join(text, group + blanks))
+    return tuple(units)
+
+
+def _join(text: str, pieces: Sequence[Unit]) -> Unit:
+    start, end = pieces[0].start, pieces[-1].end
+    positions = tuple(position for piece in pieces for position in piece.positions)
+    return Unit(text[start:end], start, end, pieces[0].protected, positions)
