@@ -1,0 +1,281 @@
+"""The two charts of an explanation: effects with their intervals, and how they settled.
+
+Each function returns the rows and a Vega-Lite specification for `st.vega_lite_chart`. Token texts
+are only ever data. Colours are readable on light and dark pages alike; everything else is left to
+Streamlit's theme.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import altair as alt
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from reagent_core.explanation import Explanation
+from reagent_core.sentences import ranking, unit_names
+from reagent_core.strip import Measure
+from reagent_core.wording import change, interval
+
+TOP = 5
+MOST_BARS = 12
+MOST_POINTS = 60
+MOST_GREY = 60
+LABEL_LENGTH = 11
+
+# At least 3 to 1 against white and against Streamlit's dark background; kept apart by people
+# with any common colour blindness, and every curve carries its name besides.
+TOP_COLOURS = ("#3b82d6", "#d9730d", "#0f9d72", "#b065c9", "#a3811a")
+SELECTED_COLOUR = "#e0479e"
+GREY = "#8a8f98"
+FOR_COLOUR, AGAINST_COLOUR = "#3b82d6", "#d9730d"
+
+_NOTHING = math.log(1.05)
+_FACTORS = (1.1, 1.2, 1.5, 2, 3, 5, 10, 30, 100, 1000, 1e4, 1e6, 1e9, 1e12, 1e15, 1e20, 1e30)
+
+
+class Chart(NamedTuple):
+    """What `st.vega_lite_chart(rows, spec)` takes."""
+
+    rows: pd.DataFrame
+    spec: dict[str, Any]
+
+
+def effects_chart(explanation: Explanation) -> Chart:
+    """Bars of the strongest effects (by size, at most 12) with whiskers for the 95% interval.
+
+    Rows: name, effect, low, high (nats), rank, direction and the words of the tooltip. Empty
+    while no effect is known.
+    """
+    names = unit_names(explanation.units)
+    order = [i for i in ranking(explanation) if explanation.units[i].effect is not None]
+    largest = sorted(order, key=lambda i: -abs(explanation.units[i].effect or 0.0))[:MOST_BARS]
+    odds = explanation.target.instead_of is not None
+    rows = []
+    for rank, i in enumerate([i for i in order if i in set(largest)]):
+        unit = explanation.units[i]
+        assert unit.effect is not None
+        low = unit.effect if unit.effect_low is None else unit.effect_low
+        high = unit.effect if unit.effect_high is None else unit.effect_high
+        rows.append(
+            {
+                "name": names[i],
+                "effect": unit.effect,
+                "low": low,
+                "high": high,
+                "rank": rank,
+                "direction": "for" if unit.effect >= 0 else "against",
+                "without": change(unit.effect, odds=odds),
+                "sure": interval(low, high),
+            }
+        )
+    columns = ["name", "effect", "low", "high", "rank", "direction", "without", "sure"]
+    frame = pd.DataFrame(rows, columns=columns)
+    ends = (frame["low"].min(), frame["high"].max()) if rows else (0.0, 1.0)
+    two_sided = bool((frame["effect"] < -_NOTHING).any())
+    return Chart(frame, _bar_spec(ticks(*ends, most=6), two_sided))
+
+
+def curves_chart(
+    explanation: Explanation,
+    values: NDArray[np.floating[Any]],
+    *,
+    measure: Measure = "effect",
+    selected: int | None = None,
+) -> Chart:
+    """One curve a unit: its effect (nats) or ReAGent score after each step.
+
+    `values` [steps, free units], NaN where not known yet, the columns in the order of the
+    unprotected units. The five strongest at the end are coloured and named, the others grey; the
+    unit `selected` (index into `explanation.units`) stands out whatever its place. Rows: step,
+    unit, name, value, role, and on the last row of a named curve the label and where it goes.
+    """
+    free = [i for i, unit in enumerate(explanation.units) if not unit.protected]
+    if values.ndim != 2 or values.shape[1] != len(free):
+        raise ValueError(f"values has shape {values.shape}; {len(free)} columns are expected")
+    names = unit_names(explanation.units)
+    frame = _curve_rows(values, free, names, selected)
+    known = frame["value"].dropna()
+    if measure == "score":
+        return Chart(frame, _curve_spec(None))
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    return Chart(frame, _curve_spec(ticks(low, high, most=6)))
+
+
+def ticks(low: float, high: float, *, most: int) -> tuple[float, ...]:
+    """Round factors as axis positions in nats, 0 included: at most about `most` that cover the
+    range from `low` to `high`, at even distances as far as round numbers allow."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    gap = (high - low) / most
+    sides = []
+    for end in (high, -low):
+        places, last = [], 0.0
+        for factor in _FACTORS:
+            place = math.log(factor)
+            if place <= end * 1.02 and place - last >= gap * 0.8:
+                places.append(place)
+                last = place
+        sides.append(places)
+    above, below = sides
+    return tuple([-place for place in reversed(below)] + [0.0] + above)
+
+
+def _curve_rows(
+    values: NDArray[np.floating[Any]],
+    free: Sequence[int],
+    names: Sequence[str],
+    selected: int | None,
+) -> pd.DataFrame:
+    columns = ["step", "unit", "name", "value", "role", "label", "label_y"]
+    steps = len(values)
+    if not steps or np.isnan(values[-1]).all():
+        return pd.DataFrame(columns=columns)
+    order = np.argsort(-np.nan_to_num(values[-1], nan=-np.inf), kind="stable")
+    drawn = [int(column) for column in order[: TOP + MOST_GREY]]
+    if selected in free and free.index(selected) not in drawn:
+        drawn.append(free.index(selected))
+    kept = np.unique(np.linspace(0, steps - 1, min(steps, MOST_POINTS)).round().astype(int))
+    parts = []
+    for rank, column in enumerate(drawn):
+        unit = free[column]
+        role = f"top {rank + 1}" if rank < TOP else "other"
+        if unit == selected:
+            role = "selected"
+        part = pd.DataFrame({"step": kept + 1, "value": values[kept, column]})
+        part["unit"], part["name"], part["role"] = unit, names[unit], role
+        part["label"] = None
+        if role != "other":
+            part.loc[part.index[-1], "label"] = _short(names[unit])
+        parts.append(part)
+    frame = pd.concat(parts, ignore_index=True).dropna(subset=["value"])
+    frame["label_y"] = np.nan
+    named = frame["label"].notna()
+    span = max(frame["value"].max(), 0.0) - min(frame["value"].min(), 0.0)
+    frame.loc[named, "label_y"] = _spread(frame.loc[named, "value"].to_numpy(), span * 0.075)
+    return frame[columns]
+
+
+def _spread(heights: NDArray[np.floating[Any]], gap: float) -> NDArray[np.floating[Any]]:
+    """Move label heights apart to at least `gap`, keeping their order and about their middle."""
+    order = np.argsort(heights, kind="stable")
+    placed = heights[order].astype(float)
+    for i in range(1, len(placed)):
+        placed[i] = max(placed[i], placed[i - 1] + gap)
+    placed -= (placed - heights[order]).mean() if len(placed) else 0.0
+    result = np.empty_like(placed)
+    result[order] = placed
+    return result
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LABEL_LENGTH else name[: LABEL_LENGTH - 1] + "…"
+
+
+def _factor_axis(values: Sequence[float], title: str) -> alt.Axis:
+    times = "'×' + format(exp(abs(datum.value)), exp(abs(datum.value)) < 9.5 ? '.2~r' : ',.0f')"
+    return alt.Axis(
+        title=title,
+        values=list(values),
+        labelExpr=f"abs(datum.value) < {_NOTHING} ? 'same' : "
+        f"abs(datum.value) > 13.9 ? '×' + format(exp(abs(datum.value)), '.0e') : {times}",
+    )
+
+
+@lru_cache(maxsize=64)
+def _bar_spec(values: tuple[float, ...], two_sided: bool) -> dict[str, Any]:
+    title = "times less likely without it"
+    if two_sided:
+        title = f"◂ times more likely · {title} ▸"
+    name = alt.Y(
+        "name:N",
+        title=None,
+        # Layers sort as one, and again when rows change, only by an aggregate.
+        sort=alt.EncodingSortField("rank", op="min", order="ascending"),
+        axis=alt.Axis(labelLimit=110, ticks=False, domain=False, labelPadding=6),
+    )
+    tooltip = [
+        alt.Tooltip("name:N", title="token"),
+        alt.Tooltip("without:N", title="without it"),
+        alt.Tooltip("sure:N", title="95% sure"),
+    ]
+    base = alt.Chart().encode(y=name, tooltip=tooltip)
+    bars = base.mark_bar(cornerRadius=3, height={"band": 0.62}).encode(
+        x=alt.X("effect:Q", axis=_factor_axis(values, title)),
+        color=alt.Color(
+            "direction:N",
+            scale=alt.Scale(domain=["for", "against"], range=[FOR_COLOUR, AGAINST_COLOUR]),
+            legend=None,
+        ),
+    )
+    # The whisker needs to be seen on the bar and beyond it: a grey that is neither.
+    whisker = base.mark_rule(strokeWidth=2.5, color=GREY).encode(x="low:Q", x2="high:Q")
+    ends = [
+        base.mark_tick(thickness=2.5, size=11, color=GREY).encode(x=alt.X(f"{end}:Q"))
+        for end in ("low", "high")
+    ]
+    chart = alt.layer(bars, whisker, *ends).properties(height=alt.Step(26))
+    return _spec(chart)
+
+
+@lru_cache(maxsize=64)
+def _curve_spec(values: tuple[float, ...] | None) -> dict[str, Any]:
+    roles = [*(f"top {i}" for i in range(1, TOP + 1)), "selected", "other"]
+    colour = alt.Color(
+        "role:N",
+        scale=alt.Scale(domain=roles, range=[*TOP_COLOURS, SELECTED_COLOUR, GREY]),
+        legend=None,
+    )
+    if values is None:
+        axis = alt.Axis(title="ReAGent score", format=".2~f")
+    else:
+        axis = _factor_axis(values, "times less likely without it")
+    # The title lies above the axis: upright it would take a tenth of a phone's width.
+    axis.titleAngle, axis.titleAlign, axis.titleBaseline = 0, "left", "bottom"
+    axis.titleX, axis.titleY = -34, -8
+    steps = alt.X(
+        "step:Q",
+        title="step",
+        axis=alt.Axis(tickMinStep=1, grid=False, format="d"),
+        scale=alt.Scale(nice=False, domainMin=1),
+    )
+    tooltip = [alt.Tooltip("name:N", title="token"), alt.Tooltip("step:Q")]
+    base = alt.Chart().encode(x=steps, color=colour, detail="unit:N", tooltip=tooltip)
+    grey = (
+        base.transform_filter("datum.role == 'other'")
+        .mark_line(strokeWidth=1, opacity=0.35)
+        .encode(y=alt.Y("value:Q", axis=axis))
+    )
+    top = (
+        base.transform_filter("datum.role != 'other' && datum.role != 'selected'")
+        .mark_line(strokeWidth=2.2)
+        .encode(y=alt.Y("value:Q", axis=axis))
+    )
+    selected = (
+        base.transform_filter("datum.role == 'selected'")
+        .mark_line(strokeWidth=5)
+        .encode(y=alt.Y("value:Q", axis=axis))
+    )
+    names = (
+        base.transform_filter("isValid(datum.label)")
+        .mark_text(align="left", dx=6, fontSize=12, fontWeight=600)
+        .encode(y=alt.Y("label_y:Q", axis=axis), text="label:N")
+    )
+    # The names stand in the padding to the right of the last step.
+    chart = alt.layer(grey, top, selected, names).properties(
+        height=300, padding={"left": 4, "top": 26, "bottom": 4, "right": 84}
+    )
+    return _spec(chart)
+
+
+def _spec(chart: alt.LayerChart | alt.FacetChart) -> dict[str, Any]:
+    spec: dict[str, Any] = chart.to_dict()
+    # Altair's own look would override Streamlit's theme, and its placeholder data the rows.
+    for part in (spec, *spec["layer"]):
+        for name in ("config", "data", "datasets"):
+            part.pop(name, None)
+    return spec
