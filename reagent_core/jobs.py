@@ -34,7 +34,8 @@ class JobSnapshot(Generic[P]):
 
     `position`: place in the queue, 1 is next, 0 when not queued. `progress`: the latest value
     the work has yielded; of a finished job, its result. `error`: a sentence, for a failed job;
-    `error_field`: the input it is about (see `InputError`), if it is about one. `elapsed`: seconds the work has run, 0 before it starts.
+    `error_field`: the input it is about (see `InputError`), if it is about one. `elapsed`: seconds
+    the work has run, 0 before it starts.
     """
 
     key: str

@@ -6,7 +6,6 @@ tokenizer that reports offsets. Words and sentences are those of Unicode UAX #29
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Protocol
 
 from uniseg import sentencebreak, wordbreak
 
+from reagent_core.chat import render
 from reagent_core.config import Granularity
 from reagent_core.errors import InputError
 from reagent_core.explanation import Turn
@@ -135,7 +135,7 @@ def build_prompt(
             raise InputError("This chat has no turns. Type something for the model.", "prompt")
         for turn in turns:
             check_text(turn.content, "system" if turn.role == "system" else "prompt")
-        text, contents = _render(turns, tokenizer)
+        text, contents = render(turns, tokenizer.render_chat)
         # The template already holds the special tokens: adding them again doubles the BOS.
         encoding = tokenizer.encode(text, add_special_tokens=False)
         open_spans = [
@@ -160,40 +160,6 @@ def build_prompt(
             "Nothing in this prompt may be replaced: all of it is protected.", "prompt"
         )
     return Prompt(text, encoding.token_ids, units, turns)
-
-
-def _render(turns: tuple[Turn, ...], tokenizer: Tokenizer) -> tuple[str, list[Span]]:
-    """The rendered chat, and where in it the content of each turn stands.
-
-    The template is rendered a second time with placeholders in place of the contents: what
-    surrounds the placeholders is template, whatever the contents look like.
-    """
-    text = tokenizer.render_chat(turns)
-    marked = [
-        turn.model_copy(update={"content": f"\ue000{i}\ue001"}) for i, turn in enumerate(turns)
-    ]
-    opening, *rest = re.split("\ue000([0-9]+)\ue001", tokenizer.render_chat(marked))
-    order = [int(mark) for mark in rest[::2]]  # some templates move the system turn
-    match = None
-    if sorted(order) == list(range(len(turns))):
-        expression = re.escape(opening)
-        for i, after in zip(order, rest[1::2], strict=True):
-            expression += f"(?P<turn{i}>{_perhaps_trimmed(turns[i].content)}){re.escape(after)}"
-        match = re.fullmatch(expression, text)
-    if match is None:
-        raise InputError(
-            "This model's chat template changes, moves or leaves out the text of a turn, so its "
-            "words cannot be found again. Use the prompt as plain text.",
-            "prompt",
-        )
-    return text, [match.span(f"turn{i}") for i in range(len(turns))]
-
-
-def _perhaps_trimmed(content: str) -> str:
-    """A regular expression for `content` with or without the blanks around it."""
-    core = content.strip()
-    lead, _, trail = content.partition(core)
-    return f"(?:{re.escape(lead)})?{re.escape(core)}(?:{re.escape(trail)})?"
 
 
 def _indent(text: str) -> int:
@@ -223,7 +189,7 @@ def _pieces(
     ):
         is_special = token_id in special_ids
         if spans and start > covered and not text[covered].isspace():
-            covered += re.match(r"\S*", text[covered:start]).end()
+            covered += len(text[covered:start].split(maxsplit=1)[0])
             spans[-1] = (spans[-1][0], covered)
         # GPT-2's `trim_offsets` leaves nothing of a token that is all blanks.
         if start == end and (is_special or start <= covered):

@@ -441,5 +441,6 @@ def test_an_input_error_names_its_field() -> None:
 
     queue = JobQueue()
     snapshot = queue.submit("a", work, "me").wait(10)
-    assert (snapshot.state, snapshot.error, snapshot.error_field) == ("failed", "Too long.", "prompt")
+    assert snapshot.state == "failed"
+    assert (snapshot.error, snapshot.error_field) == ("Too long.", "prompt")
     queue.shutdown()

@@ -141,7 +141,9 @@ def test_the_fast_core_equals_the_plain_loop(
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**62), st.integers(1, 9), st.sampled_from(["bernoulli", "exact", "balanced"]))
+@given(
+    st.integers(0, 2**62), st.integers(1, 9), st.sampled_from(["bernoulli", "exact", "balanced"])
+)
 def test_more_steps_continue_the_same_run(seed: int, n: int, selection: str) -> None:
     text = " ".join(WORDS[2 : 2 + n])
     short = Config(seed=seed, selection=selection, probes=2, min_steps=4, max_steps=4)

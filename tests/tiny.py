@@ -26,10 +26,10 @@ from reagent_core.scorers.base import (
 
 Rule = Callable[[Sequence[str]], Mapping[str, float]]
 
-WORDS = (
-    "<end> <bos> the capital of france is paris london a city in spain madrid big red green blue "
-    "one two three four five"
-).split()
+WORDS = [
+    "<end>", "<bos>", "the", "capital", "of", "france", "is", "paris", "london", "a", "city", "in",
+    "spain", "madrid", "big", "red", "green", "blue", "one", "two", "three", "four", "five",
+]  # fmt: skip
 
 
 def capital(words: Sequence[str]) -> dict[str, float]:

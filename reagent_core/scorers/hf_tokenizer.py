@@ -50,17 +50,28 @@ class HFTokenizer:
         )
 
     def encode(self, text: str, *, add_special_tokens: bool) -> Encoding:
-        """Token ids with offsets in code points of `text`."""
+        """Token ids with offsets in code points of `text`.
+
+        `add_special_tokens` adds those in front of a text (a BOS); one behind it would end the
+        prompt before the answer.
+        """
         encoded = self._tokenizer(
             text,
             add_special_tokens=add_special_tokens,
             return_offsets_mapping=True,
             verbose=False,  # over-long prompts are refused with a sentence of ours
         )
+        length = len(encoded["input_ids"]) - (self._appended if add_special_tokens else 0)
         return Encoding(
-            tuple(encoded["input_ids"]),
-            tuple((int(start), int(end)) for start, end in encoded["offset_mapping"]),
+            tuple(encoded["input_ids"][:length]),
+            tuple((int(start), int(end)) for start, end in encoded["offset_mapping"][:length]),
         )
+
+    @cached_property
+    def _appended(self) -> int:
+        """How many special tokens the tokenizer puts behind a text."""
+        mask = self._tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"]
+        return mask[::-1].index(0)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of the tokens, exactly as the model writes it."""

@@ -18,6 +18,7 @@ from reagent_core.errors import Cancelled
 from reagent_core.explanation import Alternative, ModelInfo
 from reagent_core.scorers.base import (
     BoolArray,
+    FloatArray,
     GeneratedToken,
     IntArray,
     Predictions,
@@ -32,6 +33,11 @@ TOKENS_PER_FORWARD = 1024
 
 # Positions whose vocabulary-wide logits are held at once when predicting replacements.
 _POSITIONS_AT_ONCE = 512
+
+# What stands before a prompt's first token when a replacement for it is predicted, and how many
+# predictions are looked through for words.
+_OPENING = "The end.\n\n"
+_OPENING_CANDIDATES = 200
 
 
 class TransformersScorer:
@@ -72,7 +78,7 @@ class TransformersScorer:
         """One forward over [context | continuation]; only the read positions meet the head."""
         batch = len(contexts)
         read = len(continuation) - start
-        given = np.broadcast_to(np.asarray(continuation[:-1], np.int64), (batch, len(continuation) - 1))
+        given = np.tile(np.asarray(continuation[:-1], np.int64), (batch, 1))
         input_ids = torch.from_numpy(np.concatenate([contexts, given], axis=1))
         logits = self._logits(input_ids, read).float()  # [B, M, V], fp32 whatever the weights are
         targets = torch.tensor(list(continuation[start:]), device=logits.device)
@@ -85,11 +91,8 @@ class TransformersScorer:
 
     @torch.inference_mode()
     def predict(self, token_ids: Sequence[int], k: int, allowed: BoolArray) -> Predictions:
-        """Left-context predictions; the first position continues a blank line."""
-        # Asked after a BOS alone, models predict what opens a document ("-", "#"); after a blank
-        # line they predict how a text begins.
-        opening = self._tokenizer.encode("\n\n", add_special_tokens=True).token_ids
-        first = self._top([*opening, token_ids[0]], [len(opening) - 1], k, allowed)
+        """Left-context predictions; the first position is predicted as a paragraph's first word."""
+        first = self._first_words(k, allowed)
         tops = [first]
         for low in range(0, len(token_ids) - 1, _POSITIONS_AT_ONCE):
             high = min(low + _POSITIONS_AT_ONCE, len(token_ids) - 1)
@@ -98,9 +101,19 @@ class TransformersScorer:
             np.concatenate([ids for ids, _ in tops]), np.concatenate([p for _, p in tops])
         )
 
+    def _first_words(self, k: int, allowed: BoolArray) -> tuple[IntArray, FloatArray]:
+        """Words that begin a paragraph. Without any context models predict debris ("-", "#")."""
+        # The word after it decides how the blank line is tokenized, so one is there, and dropped.
+        opening = self._tokenizer.encode(_OPENING + "A", add_special_tokens=True).token_ids[:-1]
+        count = min(_OPENING_CANDIDATES, int(allowed.sum()))
+        ids, probabilities = self._top(opening, [len(opening) - 1], count, allowed)
+        words = [self._tokenizer.decode([i]).isalpha() for i in ids[0].tolist()]
+        order = np.argsort(~np.array(words), kind="stable")[:k]  # words first, then the rest
+        return ids[:, order], probabilities[:, order]
+
     def _top(
         self, token_ids: Sequence[int], positions: list[int], k: int, allowed: BoolArray
-    ) -> tuple[IntArray, np.ndarray]:
+    ) -> tuple[IntArray, FloatArray]:
         logits = self._logits(torch.tensor([list(token_ids)]), torch.tensor(positions))[0].float()
         probabilities = logits.softmax(-1)
         mask = torch.zeros(logits.shape[-1], dtype=torch.bool)
@@ -118,7 +131,9 @@ class TransformersScorer:
         """Greedy decoding with each token's probability and its five strongest rivals."""
 
         class StopWhenCancelled(StoppingCriteria):
-            def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
+            def __call__(
+                self, input_ids: torch.Tensor, scores: object, **_: object
+            ) -> torch.Tensor:
                 return torch.full((len(input_ids),), cancelled(), device=input_ids.device)
 
         input_ids = torch.tensor([list(token_ids)], device=self._model.device)
