@@ -1,0 +1,138 @@
+"""`reagent explain` as a process of its own, on the real bundled model."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from reagent_core import bundled
+from reagent_core.explanation import load
+
+pytestmark = pytest.mark.model
+
+COMMAND = [sys.executable, "-m", "reagent_core.cli"]
+FRANCE = ("explain", "The capital of France is", "--preset", "quick", "--max-new-tokens", "2")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A store of the tests' own, beside the converted model of this machine."""
+    model = bundled.prepared_folder()
+    cache = tmp_path_factory.mktemp("cache")
+    (cache / model.name).symlink_to(model, target_is_directory=True)
+    return {**os.environ, "REAGENT_CACHE_DIR": str(cache)}
+
+
+def reagent(environment: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment, capture_output=True, encoding="utf-8", check=False, timeout=300,
+    )  # fmt: skip
+
+
+def test_france_is_why_it_says_paris(tmp_path: Path, environment: dict[str, str]) -> None:
+    json, csv, html = (tmp_path / name for name in ("a.json", "a.csv", "a.html"))
+    done = reagent(environment, *FRANCE, "--json", json, "--csv", csv, "--html", html)
+    assert done.returncode == 0
+    assert done.stderr == "", "no progress bar in a pipe, and no chatter of libraries"
+    assert "“France” mattered most for “Paris”" in done.stdout
+    assert "With only “France” replaced, “Paris” falls from" in done.stdout
+
+    explanation = load(json.read_bytes())
+    assert explanation.status == "complete" and explanation.model.id == bundled.MODEL_NAME
+    assert explanation.verdict.text in done.stdout
+    strongest = max(explanation.units, key=lambda unit: unit.effect or 0.0)
+    assert strongest.text == " France"
+
+    table = pd.read_csv(csv)
+    assert table.loc[table["effect"].idxmax(), "text"] == " France"
+    assert len(table) == len(explanation.units) == 5
+    assert "https://" not in html.read_text("utf-8"), "the page needs no network"
+
+    # The same again: from the store, at once, and without torch.
+    code = (
+        "import sys, time; from reagent_core.cli import main\n"
+        "begin = time.perf_counter()\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        "print(time.perf_counter() - begin, 'torch' in sys.modules, file=sys.stderr)"
+    )
+    seconds = []
+    for _ in range(3):
+        again = subprocess.run(
+            [sys.executable, "-c", code, *FRANCE, "--json", "-"],
+            env=environment, capture_output=True, encoding="utf-8", check=True,
+        )  # fmt: skip
+        assert load(again.stdout) == explanation
+        taken, torch_imported = again.stderr.split()[-2:]
+        assert torch_imported == "False"
+        seconds.append(float(taken))
+    assert min(seconds) < 1
+
+
+def test_the_whole_answer_of_a_chat(environment: dict[str, str]) -> None:
+    done = reagent(
+        environment, "explain", "What is the capital of France?", "--chat", "--system",
+        "Answer in one word.", "--whole-answer", "--preset", "quick", "--max-new-tokens", "4",
+        "--granularity", "word", "--seed", "3", "--json", "-",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    explanation = load(done.stdout)
+    assert (explanation.config.seed, explanation.config.granularity) == (3, "word")
+    assert len(explanation.explanations or ()) == len(explanation.answer_tokens)
+    free = "".join(unit.text for unit in explanation.units if not unit.protected)
+    assert free == "What is the capital of France?"
+    assert "‹system turn›" in done.stderr and "Strongest for it" in done.stderr
+
+
+def test_a_prompt_that_is_too_long_and_bytes_that_are_no_text(
+    environment: dict[str, str],
+) -> None:
+    long = reagent(environment, "explain", "word " * 3000)
+    assert (long.returncode, long.stdout) == (2, "")
+    assert re.search(r"This prompt has 3,\d\d\d tokens; .* 2,048", long.stderr)
+    broken = subprocess.run(
+        [*(os.fsencode(part) for part in COMMAND), b"explain", b"caf\xe9"],
+        env=environment, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (broken.returncode, broken.stdout) == (2, b"")
+    assert b"Error in the prompt: Character 4 is not valid UTF-8" in broken.stderr
+
+
+def test_progress_and_ctrl_c_in_a_terminal(tmp_path: Path, environment: dict[str, str]) -> None:
+    file = tmp_path / "a.json"
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        [*COMMAND, "explain", "The capital of France is", "--preset", "thorough", "--json", file],
+        env={**environment, "TERM": "xterm-256color", "COLUMNS": "120"},
+        stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    seen, pressed_at = b"", 0.0
+    while True:
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:  # Linux says so when the child has closed its end
+            break
+        if not chunk:
+            break
+        seen += chunk
+        if not pressed_at and re.search(rb"step [1-9]\d* of", seen):
+            child.send_signal(signal.SIGINT)
+            pressed_at = time.monotonic()
+    os.close(ours)
+    assert child.wait(timeout=60) == 130
+    assert time.monotonic() - pressed_at < 10
+    screen = seen.decode()
+    assert "Loading the model" in screen and "Cancelled: this is what was found" in screen
+    found = load(file.read_bytes())
+    assert found.status == "cancelled" and found.trace
