@@ -86,9 +86,14 @@ def continuation_of(prompt: Prompt, text: str, scorer: Scorer) -> Continuation:
         scores = scorer.score(np.asarray([prompt.token_ids], np.int64), ids, 0)
         found.append(Continuation(candidate, ids, float(scores.log_probabilities.sum())))
     if not found:
+        advice = (
+            "Delete the blank at the end of the prompt."
+            if prompt.turns is None and prompt.text[-1:].isspace()
+            else "Begin the target with a space or a new word."
+        )
         raise InputError(
             f"“{text}” is no continuation of this prompt: the tokenizer would join it to the "
-            "prompt's last word. Begin the target with a space or a new word.",
+            f"prompt's last token. {advice}",
             "target",
         )
     return max(found, key=lambda continuation: continuation.log_probability)

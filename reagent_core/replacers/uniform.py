@@ -6,16 +6,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from reagent_core.errors import ModelError
 from reagent_core.prompt import Tokenizer
 from reagent_core.replacers.base import Substitute
 from reagent_core.scorers.base import BoolArray, FloatArray, IntArray
 
 
 class UniformReplacer:
-    """Any readable token of the vocabulary is as likely as any other, the original excluded."""
+    """Any readable token of the vocabulary is as likely as any other, the original excluded.
+
+    Raises:
+        ModelError: there are no two readable tokens.
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._ids = np.asarray(tokenizer.ordinary_ids, np.int64)
+        if len(self._ids) < 2:
+            raise ModelError("This model's vocabulary is too small to propose replacements.")
 
     def prepare(self, token_ids: Sequence[int]) -> Substitute:
         """Nothing to compute ahead but where each original stands in the vocabulary."""

@@ -41,12 +41,17 @@ class HFTokenizer:
 
     @cached_property
     def ordinary_ids(self) -> tuple[int, ...]:
-        """Every id with readable text: no special or added token, no part of a character."""
+        """Every id with readable text: no special or added token, no part of a character.
+
+        No control character either: a NUL cannot be shown.
+        """
         skip = self.special_ids | self._tokenizer.added_tokens_decoder.keys()
         ids = [i for i in range(len(self._tokenizer)) if i not in skip]
         texts = self._tokenizer.batch_decode([[i] for i in ids])
         return tuple(
-            i for i, text in zip(ids, texts, strict=True) if text.strip() and "\ufffd" not in text
+            i
+            for i, text in zip(ids, map(str.strip, texts), strict=True)
+            if text and text.isprintable() and "\ufffd" not in text
         )
 
     def encode(self, text: str, *, add_special_tokens: bool) -> Encoding:
@@ -75,9 +80,10 @@ class HFTokenizer:
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of the tokens, exactly as the model writes it."""
-        return self._tokenizer.decode(
+        text = self._tokenizer.decode(
             list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
+        return str(text)
 
     def render_chat(self, turns: Sequence[Turn]) -> str:
         """The chat template with these turns, open for the model's answer."""
@@ -86,11 +92,12 @@ class HFTokenizer:
                 "This model has no chat template. Use the prompt as plain text.", "prompt"
             )
         try:
-            return self._tokenizer.apply_chat_template(
+            text = self._tokenizer.apply_chat_template(
                 [{"role": turn.role, "content": turn.content} for turn in turns],
                 tokenize=False,
                 add_generation_prompt=True,
             )
+            return str(text)
         except TemplateError as error:
             raise InputError(
                 f"This model's chat template refuses these turns: {error}.", "prompt"
