@@ -31,10 +31,10 @@ class Evidence:
     high: FloatArray
 
 
-def strongest(effects: FloatArray, count: int) -> frozenset[int]:
-    """The units with the `count` largest effects; unknown ones (NaN) come last."""
-    order = np.argsort(-np.nan_to_num(effects, nan=-np.inf), kind="stable")
-    return frozenset(order[:count].tolist())
+def strongest(effects: FloatArray, count: int) -> IntArray:
+    """The `count` largest of effects [..., n] as ascending indices [..., count]; NaN comes last."""
+    known = np.where(np.isnan(effects), -np.inf, effects)
+    return np.sort(np.argsort(-known, axis=-1, kind="stable")[..., :count], axis=-1)
 
 
 def clear_cut(mean: FloatArray, half_width: FloatArray) -> int:
@@ -43,7 +43,7 @@ def clear_cut(mean: FloatArray, half_width: FloatArray) -> int:
     The largest m for which the m-th and the next effect differ by more than their intervals allow
     (half-widths added as independent errors). A fixed number would make the verdict hang on ties.
     """
-    order = np.argsort(-np.nan_to_num(mean, nan=-np.inf), kind="stable")
+    order = np.argsort(-np.where(np.isnan(mean), -np.inf, mean), kind="stable")
     for m in range(min(5, len(mean) // 2), 1, -1):
         here, after = order[m - 1], order[m]
         if mean[here] - mean[after] > np.hypot(half_width[here], half_width[after]):
@@ -64,18 +64,16 @@ def judge(evidence: Evidence, config: Config, finished: bool = True) -> Verdict:
     top = clear_cut(evidence.mean, (evidence.high - evidence.low) / 2)
     unchanged = agreeing = 0
     if steps:
-        running = running_effects(evidence.replaced, evidence.values)
-        final = strongest(running[-1], top)
-        same = 0
-        while same < steps and strongest(running[steps - 1 - same], top) == final:
-            same += 1
-        unchanged = same // config.probes
+        sets = strongest(running_effects(evidence.replaced, evidence.values), top)
+        final = sets[-1]
+        other = np.flatnonzero((sets != final).any(1))
+        unchanged = (steps - 1 - (other[-1] if len(other) else -1)) // config.probes
         for probe in range(config.probes):
             own = evidence.probes == probe
             if own.any():
                 alone = running_effects(evidence.replaced[own], evidence.values[own])[-1]
-                agreeing += len(strongest(alone, top) & final) >= 0.6 * top
-    clear = bool(np.nanmax(np.nan_to_num(evidence.low, nan=-np.inf)) > 0)
+                agreeing += bool(np.isin(strongest(alone, top), final).sum() >= 0.6 * top)
+    clear = bool((evidence.low > 0).any())
 
     if n == 1:
         settled = clear
@@ -92,7 +90,7 @@ def judge(evidence: Evidence, config: Config, finished: bool = True) -> Verdict:
         )
         reason = _reason(config, top, unchanged, agreeing, clear)
     more = 0 if settled else 64
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if finished and evidence.stopped == 0 and n > 1:
         warnings = (
             f"No probe passed the stop test within {config.max_steps} steps; the ReAGent scores "
