@@ -67,7 +67,7 @@ def judge(evidence: Evidence, config: Config, finished: bool = True) -> Verdict:
         sets = strongest(running_effects(evidence.replaced, evidence.values), top)
         final = sets[-1]
         other = np.flatnonzero((sets != final).any(1))
-        unchanged = (steps - 1 - (other[-1] if len(other) else -1)) // config.probes
+        unchanged = (steps - 1 - int(other[-1] if len(other) else -1)) // config.probes
         for probe in range(config.probes):
             own = evidence.probes == probe
             if own.any():

@@ -33,22 +33,24 @@ def unit_mask(n: int, config: Config, probe: int, step: int) -> BoolArray:
     """The replaced set R of one step: [n] True where a unit is replaced.
 
     `bernoulli`: each unit with probability r, as in the original code. `exact`: round(r * n)
-    units, at least one, as in the paper (Zhao & Shan 2024, section 3.2). `balanced`: the units
-    are shuffled and dealt into round(1 / r) parts, one part a step, so that after each round
+    units, at least one, as in the paper (Zhao & Shan 2024, section 3.2). `balanced`: every unit
+    is dealt at random to one of round(1 / r) parts, one part a step, so that after each round
     every unit has been replaced exactly once.
+
+    Parts of `balanced` differ in size on purpose. Where a fixed number is replaced, keeping one
+    unit means replacing the others more often, and every effect is off by minus the mean of the
+    others: half of the prompt would seem to speak against the target.
     """
     if config.selection == "bernoulli":
         return generator(config.seed, Purpose.MASK, probe, step).random(n) < config.ratio
-    mask = np.zeros(n, bool)
     if config.selection == "exact":
         order = generator(config.seed, Purpose.MASK, probe, step).permutation(n)
+        mask = np.zeros(n, bool)
         mask[order[: max(1, round(config.ratio * n))]] = True
         return mask
     parts = max(2, round(1 / config.ratio))
     deal, part = divmod(step, parts)
-    order = generator(config.seed, Purpose.MASK, probe, deal).permutation(n)
-    mask[np.array_split(order, parts)[part]] = True
-    return mask
+    return generator(config.seed, Purpose.MASK, probe, deal).integers(parts, size=n) == part
 
 
 def replacement_draws(length: int, config: Config, probe: int, step: int) -> FloatArray:

@@ -82,8 +82,9 @@ def answer_words(explanation: Explanation) -> list[AnswerWord]:
     """The answer as words, each with the explanation that belongs to it.
 
     In whole-answer mode every word is explained: one token by its entry of `explanations`,
-    several by the entry of `words` with the same range. Otherwise the target's own tokens form
-    one word, the only one explained. An answer without tokens is one word.
+    several by the entry of `words` with the same range, the only word by the whole. Otherwise
+    the target's own tokens form one word, the only one explained. An answer without tokens is
+    one word.
     """
     tokens, target = explanation.answer_tokens, explanation.target
     if not tokens:
@@ -92,7 +93,8 @@ def answer_words(explanation: Explanation) -> list[AnswerWord]:
     spans = word_spans(explanation.answer, tokens)
     inner = {
         (each.target.answer_start, each.target.answer_stop): each
-        for each in (*(explanation.explanations or ()), *(explanation.words or ()))
+        for each in explanation.every()
+        if explanation.explanations
     }
     if not inner and target.answer_start is not None and target.answer_stop is not None:
         own = (target.answer_start, target.answer_stop)

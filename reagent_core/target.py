@@ -66,8 +66,11 @@ def answer_targets(tokens: Sequence[AnswerToken], start: int, stop: int) -> Targ
 
 
 def whole_answer_targets(tokens: Sequence[AnswerToken], words: Sequence[Span]) -> Targets:
-    """The answer as one span, then each token, then each word of several tokens."""
+    """The answer as one span, then each token, then each word of several tokens.
+
+    A word that is the whole answer is explained by the first.
+    """
     count = len(tokens)
-    longer = [span for span in words if span[1] - span[0] > 1]
+    longer = [span for span in words if 1 < span[1] - span[0] < count]
     spans = ((0, count), *((i, i + 1) for i in range(count)), *longer)
     return Targets(tuple(token.token_id for token in tokens), spans)

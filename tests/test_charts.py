@@ -115,11 +115,13 @@ def test_hostile_names_are_drawn_as_text(measure: str) -> None:
         assert "datum.x" not in json.dumps(chart.spec)
 
 
-def test_specifications_are_valid_and_built_once() -> None:
-    explanation = make_explanation()
-    first, second = effects_chart(explanation).spec, effects_chart(explanation).spec
-    assert first is second
+def test_specifications_are_valid_and_differ_in_their_ticks_alone() -> None:
+    weak, strong = make_explanation([("a", (0.5, 0, 1))]), make_explanation([("a", (5, 4, 6))])
+    first, second = effects_chart(weak).spec, effects_chart(strong).spec
     alt.LayerChart.from_dict({**first, "data": {"values": []}})
+    axes = [spec["layer"][0]["encoding"]["x"]["axis"] for spec in (first, second)]
+    assert axes[0].pop("values") != axes[1].pop("values")
+    assert first == second
 
 
 @pytest.mark.parametrize("colour", [*TOP_COLOURS, SELECTED_COLOUR, FOR_COLOUR, AGAINST_COLOUR])

@@ -23,15 +23,6 @@ COMMAND = [sys.executable, "-m", "reagent_core.cli"]
 FRANCE = ("explain", "The capital of France is", "--preset", "quick", "--max-new-tokens", "2")
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A store of the tests' own, beside the converted model of this machine."""
-    model = bundled.prepared_folder()
-    cache = tmp_path_factory.mktemp("cache")
-    (cache / model.name).symlink_to(model, target_is_directory=True)
-    return {**os.environ, "REAGENT_CACHE_DIR": str(cache)}
-
-
 def reagent(environment: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess:
     return subprocess.run(
         [*COMMAND, *arguments],

@@ -29,7 +29,7 @@ BALANCED = Config(selection="balanced", probes=3)
 
 
 def test_five_strong_units_settle() -> None:
-    verdict = judge(evidence([9, 8, 7, 6, 5, 0, 0, 0, 0, 0, 0, 0], BALANCED), BALANCED)
+    verdict = judge(evidence([9.0] * 5 + [0.0] * 7, BALANCED, steps=150), BALANCED)
     assert verdict.settled and verdict.top == 5 and verdict.more_steps == 0
     assert verdict.text == (
         f"Settled: the five most important tokens have not changed for {verdict.unchanged_steps} "

@@ -1,0 +1,178 @@
+"""The page Explain in a real browser, on the real model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from playwright.sync_api import Locator, Page, expect
+
+Open = Callable[..., Page]
+
+
+def prompt_strip(page: Page) -> Locator:
+    return page.get_by_role("listbox", name="The prompt, coloured by importance")
+
+
+def answer_strip(page: Page) -> Locator:
+    return page.get_by_role("listbox", name="The model's answer")
+
+
+def type_prompt(page: Page, text: str, *, length: int | None = None) -> None:
+    """Fill the form; the Quick preset keeps the tests short."""
+    page.get_by_label("Your prompt").fill(text)
+    page.get_by_text("Advanced").click()
+    page.get_by_role("radio", name="Quick").click()
+    if length is not None:
+        page.get_by_label("Length of the answer").fill(str(length))
+        page.get_by_label("Length of the answer").press("Enter")
+
+
+def press_explain(page: Page) -> None:
+    page.get_by_role("button", name="Explain", exact=True).click()
+
+
+def finished(page: Page) -> None:
+    """Wait until the run's verdict is there and nothing moves any more."""
+    page.wait_for_url(re.compile("run="))
+    expect(page.get_by_text(re.compile("^(Settled|Not settled): "))).to_be_visible(timeout=120_000)
+    expect(page.get_by_test_id("stMain").get_by_test_id("stProgress")).to_have_count(0)
+
+
+def test_it_opens_on_a_finished_example(server: str, open_page: Open) -> None:
+    page = open_page(server)
+    expect(page.get_by_text("“Thailand” mattered most for")).to_be_visible()
+    expect(page.get_by_text("With only “Thailand” replaced")).to_be_visible()
+    expect(prompt_strip(page)).to_contain_text("When my flight landed in Thailand")
+    expect(answer_strip(page)).to_contain_text("Bangkok")
+    expect(page.get_by_text("What was tried")).to_be_visible()
+    expect(page.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg")
+           ).to_have_count(2)  # fmt: skip
+
+
+def test_every_example_opens(server: str, open_page: Open) -> None:
+    page = open_page(server)
+    seen = set()
+    for title in ("why", "Arithmetic", "Sentiment", "One sentence", "chat turn", "hidden fact"):
+        page.get_by_role("button", name=re.compile(title)).click()
+        page.wait_for_url(re.compile("example="))
+        expect(prompt_strip(page)).to_be_visible()
+        expect(page.get_by_text(re.compile("mattered most for|matters most for"))).to_be_visible()
+        seen.add(page.url)
+    assert len(seen) == 6
+
+
+def test_a_clicked_token_is_selected_and_a_second_click_lets_go(
+    server: str, open_page: Open
+) -> None:
+    page = open_page(server)
+    token = prompt_strip(page).get_by_role("option").filter(has_text="Thailand")
+    token.click()
+    expect(token).to_have_attribute("aria-selected", "true")
+    token.click()
+    expect(token).to_have_attribute("aria-selected", "false")
+
+
+def test_the_strip_works_by_keyboard(server: str, open_page: Open) -> None:
+    page = open_page(f"{server}/?example=chat")
+    words = answer_strip(page).get_by_role("option")
+    words.filter(has_text="Tokyo").focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text(re.compile("for the word “is”|for “is”"))).to_be_visible()
+
+
+def test_explain_a_new_prompt_to_the_end(server: str, open_page: Open) -> None:
+    page = open_page(server)
+    type_prompt(page, "The capital of France is", length=3)
+    press_explain(page)
+    finished(page)
+    answer_strip(page).get_by_role("option").filter(has_text="Paris").click()
+    expect(page.get_by_text("“France” mattered most for “Paris”")).to_be_visible()
+
+    # The link opens the same explanation in another session, without a new run.
+    other = open_page(page.url)
+    expect(prompt_strip(other)).to_contain_text("The capital of France is")
+    expect(other.get_by_text(re.compile("^(Settled|Not settled): "))).to_be_visible()
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="JSON").click()
+    assert '"schema_version":1' in download.value.path().read_text("utf-8")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="HTML").click()
+    assert "France" in download.value.path().read_text("utf-8")
+
+
+def test_cancel_keeps_what_was_found(server: str, open_page: Open) -> None:
+    page = open_page(server)
+    page.get_by_label("Your prompt").fill("The longest river that flows through Egypt is called")
+    page.get_by_text("Advanced").click()
+    page.get_by_role("radio", name="Thorough").click()
+    press_explain(page)
+    expect(page.get_by_text(re.compile(r"^[1-9]\d* of up to"))).to_be_visible(timeout=90_000)
+    page.get_by_test_id("stMain").get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text(re.compile(r"Stopped after \d+ of up to 1200 steps"))).to_be_visible()
+    expect(prompt_strip(page)).to_contain_text("longest river")
+    expect(page.get_by_label("Your prompt")).to_have_value(re.compile("longest river"))
+
+
+def test_two_sessions_share_one_run_and_a_widget_touched_restarts_nothing(
+    server: str, open_page: Open
+) -> None:
+    first, second = open_page(server), open_page(server)
+    for page in (first, second):
+        type_prompt(page, "The opposite of hot is", length=2)
+        press_explain(page)
+    first.get_by_label("Your prompt").fill("something else meanwhile")
+    first.get_by_label("Your prompt").press("Control+Enter")
+    finished(first)
+    finished(second)
+    assert first.url == second.url
+    expect(first.get_by_label("Your prompt")).to_have_value("something else meanwhile")
+
+
+def test_a_deep_link_may_be_the_first_request(fresh_server: str, open_page: Open) -> None:
+    page = open_page(f"{fresh_server}/explain?example=arithmetic")
+    expect(prompt_strip(page)).to_contain_text("Two plus three equals")
+    expect(page.get_by_text("How it works")).to_be_visible()  # the shell is around the page
+
+
+def test_a_link_to_nothing_says_so(server: str, open_page: Open) -> None:
+    page = open_page(f"{server}/?run={'0' * 64}")
+    expect(page.get_by_text("not kept here any more")).to_be_visible()
+
+
+def test_hostile_text_stays_text(server: str, open_page: Open) -> None:
+    page = open_page(server)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: asked.append(dialog.message))
+    hostile = "<img src=http://localhost:9/x onerror=alert(1)> **bold** [a](http://localhost:9/y)"
+    type_prompt(page, hostile, length=2)
+    press_explain(page)
+    finished(page)
+    expect(prompt_strip(page)).to_contain_text("onerror=alert(1)> **bold** [a](http")
+    assert page.locator("img[src*='localhost:9']").count() == 0
+    assert not [request for request in asked if "localhost:9/" in request or request == "1"]
+
+
+def test_bad_input_is_a_sentence_and_nothing_typed_is_lost(server: str, open_page: Open) -> None:
+    page = open_page(server)
+    page.get_by_label("Your prompt").fill("   ")
+    press_explain(page)
+    expect(page.get_by_text("This is empty. Type some text")).to_be_visible()
+
+    page.get_by_label("Your prompt").fill("word " * 3000)
+    press_explain(page)
+    expect(page.get_by_text(re.compile(r"This prompt has 3,\d+ tokens; this program explains"))
+           ).to_be_visible(timeout=90_000)  # fmt: skip
+    expect(page.get_by_label("Your prompt")).to_have_value("word " * 3000)
+    expect(page.get_by_text("Traceback")).to_have_count(0)
+
+
+def test_it_fits_a_phone(server: str, open_page: Open) -> None:
+    page = open_page(server)
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(page.get_by_text("What was tried")).to_be_visible()
+    width = page.evaluate("document.scrollingElement.scrollWidth")
+    assert width <= 390
