@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, Literal, get_args
 
 import streamlit as st
 
 from reagent_core.config import PRESETS, Config, PresetName, make_config
 from reagent_core.request import GivenText, TargetChoice, WholeAnswer
 
-PRESET_LABELS: dict[PresetName, str] = {
+PRESET_LABELS: dict[PresetName | Literal["custom"], str] = {
     "quick": "Quick",
     "standard": "Standard",
     "thorough": "Thorough",
     "paper": "As published",
+    "custom": "Custom",
 }
-_OPTIONS = tuple(name for name in Config.model_fields if name not in ("granularity", "seed"))
+_COMMON = ("granularity", "seed")
+_CHOICES = ("selection", "init", "weights", "replacer")
+_NUMBERS = ("ratio", "top_k", "probes", "min_steps", "max_steps")
+_OPTIONS = (*_CHOICES, *_NUMBERS)
 _LABELS = {
     "selection": "Selection of what is replaced",
     "init": "Start of the scores",
@@ -37,7 +41,12 @@ def chosen_config() -> Config:
     Raises:
         InputError: one is out of range (field "settings").
     """
-    return make_config(**{name: st.session_state[f"option_{name}"] for name in Config.model_fields})
+    common = {name: st.session_state[f"option_{name}"] for name in _COMMON}
+    preset = st.session_state["preset"]
+    if preset in PRESETS:
+        return make_config(**PRESETS[preset].model_dump() | common)
+    own = {name: st.session_state[f"custom_{name}"] for name in _OPTIONS}
+    return make_config(**own | common)
 
 
 def chosen_target() -> TargetChoice:
@@ -53,22 +62,24 @@ def chosen_length() -> int:
 
 def draw_settings() -> None:
     """Draw the settings; what they say is read with the functions above."""
-    if "option_probes" not in st.session_state:
-        st.session_state["preset"] = "standard"
-        _take_preset()
-    st.segmented_control(
+    preset = st.segmented_control(
         "Preset",
         list(PRESET_LABELS),
         format_func=PRESET_LABELS.__getitem__,
         key="preset",
-        on_change=_take_preset,
+        default="standard",
+        required=True,
         help="More steps take longer and give narrower intervals. “As published” runs the "
-        "procedure of the paper and nothing else.",
+        "procedure of the paper and nothing else. “Custom” opens every option.",
     )
+    # Only Custom has widgets to write to: setting another widget's value from here would race
+    # with what the browser sends.
+    custom = preset == "custom"
+    shown = PRESETS["standard" if preset == "custom" else preset]
     left, middle, right = st.columns(3)
     with left:
-        _choice("granularity")
-        _number("seed", step=1)
+        _choice("granularity", "option_granularity", Config.model_fields["granularity"].default)
+        _number("seed", "option_seed", Config.model_fields["seed"].default)
         st.number_input(
             "Length of the answer",
             min_value=1,
@@ -87,46 +98,30 @@ def draw_settings() -> None:
             key="target_foil",
             help="Why the text above and not this one? Leave empty to explain the text alone.",
         )
-    with middle:
-        for name in ("selection", "init", "weights", "replacer"):
-            _choice(name)
-    with right:
-        _number("ratio", step=0.05)
-        for name in ("top_k", "probes", "min_steps", "max_steps"):
-            _number(name, step=1)
+    prefix = "custom" if custom else preset
+    for column, names in ((middle, _CHOICES), (right, _NUMBERS)):
+        for name in names:
+            key, value = f"{prefix}_{name}", getattr(shown, name)
+            if custom:  # typed values outlive a look at another preset
+                value = st.session_state.setdefault("own_options", {}).get(name, value)
+            with column:
+                draw = _choice if name in _CHOICES else _number
+                typed = draw(name, key, value, disabled=not custom)
+            if custom:
+                st.session_state["own_options"][name] = typed
 
 
-def _take_preset() -> None:
-    name: PresetName | None = st.session_state["preset"]
-    if name is not None:
-        for option in _OPTIONS:
-            st.session_state[f"option_{option}"] = getattr(PRESETS[name], option)
-
-
-def _leave_preset() -> None:
-    """An option changed by hand belongs to no preset."""
-    st.session_state["preset"] = None
-
-
-def _choice(name: str) -> None:
+def _choice(name: str, key: str, value: Any, disabled: bool = False) -> Any:
     field = Config.model_fields[name]
-    st.selectbox(
-        _LABELS[name],
-        get_args(field.annotation),
-        key=f"option_{name}",
-        help=field.description,
-        on_change=_leave_preset if name in _OPTIONS else None,
-    )
+    options = get_args(field.annotation)
+    return st.selectbox(
+        _LABELS[name], options, options.index(value), key=key, help=field.description,
+        disabled=disabled,
+    )  # fmt: skip
 
 
-def _number(name: str, step: float) -> None:
-    field = Config.model_fields[name]
-    if f"option_{name}" not in st.session_state:
-        st.session_state[f"option_{name}"] = field.default
-    st.number_input(
-        _LABELS[name],
-        step=step,
-        key=f"option_{name}",
-        help=field.description,
-        on_change=_leave_preset if name in _OPTIONS else None,
-    )
+def _number(name: str, key: str, value: Any, disabled: bool = False) -> Any:
+    return st.number_input(
+        _LABELS[name], value=value, key=key, help=Config.model_fields[name].description,
+        step=0.05 if isinstance(value, float) else 1, disabled=disabled,
+    )  # fmt: skip

@@ -29,7 +29,7 @@ def show_example() -> None:
 def explain() -> None:
     """Start a run from what the form says now, or remember what is wrong with it."""
     st.session_state["problem"] = None
-    if failure(st.query_params.get("run")):
+    if failure(runs.peek(st.query_params.get("run", ""))):
         st.query_params.clear()
     prompt, chat = st.session_state["prompt"], st.session_state["mode"] == "Chat"
     try:
@@ -53,9 +53,8 @@ def explain() -> None:
     st.session_state["example"] = None
 
 
-def failure(run: str | None) -> tuple[str, str] | None:
+def failure(job: runs.JobSnapshot[runs.Progress] | None) -> tuple[str, str] | None:
     """Field and sentence of a run that failed."""
-    job = runs.peek(run) if run else None
     if job is None or job.state != "failed":
         return None
     return job.error_field or "prompt", job.error or ""
@@ -104,9 +103,8 @@ def form() -> None:
         button.button("Explain", type="primary", on_click=explain)
 
 
-def show_run(key: str) -> None:
-    """A stored, running, cancelled or failed run."""
-    job = runs.snapshot(key)
+def show_run(key: str, job: runs.JobSnapshot[runs.Progress] | None) -> None:
+    """A stored, running or cancelled run; the sentence of a failed one stands in the form."""
     finished = runs.stored(key)
     if finished is not None:
         st.fragment(draw_explanation)(finished, key)
@@ -167,7 +165,9 @@ def clock(progress: runs.Progress) -> str:
 
 st.title("Which words made it say that?", anchor=False)
 run = st.query_params.get("run")
-st.session_state["problem"] = failure(run) or st.session_state.get("problem")
+# One look at the job for the whole page: it may end while the page is drawn.
+job = runs.snapshot(run) if run else None
+st.session_state["problem"] = failure(job) or st.session_state.get("problem")
 form()
 if "example" not in st.session_state:
     wanted = st.query_params.get("example")
@@ -181,7 +181,7 @@ st.pills(
     on_change=show_example,
 )
 if run:
-    show_run(run)
+    show_run(run, job)
 elif st.session_state["example"]:
     example = EXAMPLES[st.session_state["example"]]
     explanation = explanation_of(example.id)

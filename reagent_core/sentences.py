@@ -112,6 +112,7 @@ def fact_sentence(explanation: Explanation) -> str | None:
         happens = f"{verb} from {before} to {after}"
     elif before.startswith("under") and original > 0 and fact.probability > 0:
         # Too small for percentages, as the probability of a whole answer often is.
+        name = name.removeprefix("the chance of ")
         happens = f"becomes {change(math.log(original / fact.probability))}"
     else:
         happens = (

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from components import runs
 from reagent_core import models
+from reagent_core.config import PRESETS
 from reagent_core.jobs import JobQueue
 from reagent_core.store import Store
 from tests.tiny import TinyScorer
@@ -102,10 +103,11 @@ def test_an_empty_prompt_is_said(scorer: TinyScorer, text: str) -> None:
 def test_settings_out_of_range_are_said_and_kept(scorer: TinyScorer) -> None:
     test = page()
     test.text_area(key="prompt").set_value("the capital")
-    test.number_input(key="option_ratio").set_value(1.5)
+    test.segmented_control(key="preset").set_value("custom").run()
+    test.number_input(key="custom_ratio").set_value(1.5)
     press(test, "Explain")
     assert "ratio" in test.error[0].value
-    assert test.number_input(key="option_ratio").value == 1.5
+    assert test.number_input(key="custom_ratio").value == 1.5
     assert test.text_area(key="prompt").value == "the capital"
 
 
@@ -126,13 +128,31 @@ def test_an_error_inside_the_run_is_shown_at_its_field(scorer: TinyScorer) -> No
     ]
 
 
-def test_a_preset_sets_the_options_and_a_change_leaves_it(scorer: TinyScorer) -> None:
+def test_a_preset_shows_its_options_and_custom_opens_them(scorer: TinyScorer) -> None:
     test = page()
     test.segmented_control(key="preset").set_value("paper").run()
-    assert test.selectbox(key="option_selection").value == "exact"
-    assert test.selectbox(key="option_init").value == "uniform"
-    test.number_input(key="option_top_k").set_value(5).run()
-    assert test.segmented_control(key="preset").value is None
+    assert test.selectbox(key="paper_selection").value == "exact"
+    assert test.selectbox(key="paper_init").value == "uniform"
+    assert test.selectbox(key="paper_init").disabled
+    test.segmented_control(key="preset").set_value("custom").run()
+    test.number_input(key="custom_top_k").set_value(5).run()
+    test.segmented_control(key="preset").set_value("quick").run()
+    test.segmented_control(key="preset").set_value("custom").run()
+    assert test.number_input(key="custom_top_k").value == 5
+
+
+def test_the_options_of_the_form_are_those_of_the_run(scorer: TinyScorer) -> None:
+    test = page()
+    test.text_area(key="prompt").set_value("the capital of france is")
+    test.segmented_control(key="preset").set_value("custom").run()
+    test.number_input(key="custom_top_k").set_value(1)
+    test.number_input(key="option_seed").set_value(11)
+    test.selectbox(key="custom_weights").set_value("centered")
+    test.selectbox(key="option_granularity").set_value("word")
+    press(test, "Explain")
+    config = runs.job_queue().get(job_of(test)).wait(30).progress.explanation.config
+    expected = {"top_k": 1, "seed": 11, "weights": "centered", "granularity": "word"}
+    assert config == PRESETS["standard"].model_copy(update=expected)
 
 
 def test_an_unknown_link_is_said(scorer: TinyScorer) -> None:

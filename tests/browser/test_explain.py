@@ -11,11 +11,11 @@ Open = Callable[..., Page]
 
 
 def prompt_strip(page: Page) -> Locator:
-    return page.get_by_role("listbox", name="The prompt, coloured by importance")
+    return page.get_by_role("toolbar", name="The prompt, coloured by importance")
 
 
 def answer_strip(page: Page) -> Locator:
-    return page.get_by_role("listbox", name="The model's answer")
+    return page.get_by_role("toolbar", name="The model's answer")
 
 
 def type_prompt(page: Page, text: str, *, length: int | None = None) -> None:
@@ -24,8 +24,8 @@ def type_prompt(page: Page, text: str, *, length: int | None = None) -> None:
     page.get_by_text("Advanced").click()
     page.get_by_role("radio", name="Quick").click()
     if length is not None:
-        page.get_by_label("Length of the answer").fill(str(length))
-        page.get_by_label("Length of the answer").press("Enter")
+        page.get_by_role("spinbutton", name="Length of the answer").fill(str(length))
+        page.keyboard.press("Enter")
 
 
 def press_explain(page: Page) -> None:
@@ -52,30 +52,34 @@ def test_it_opens_on_a_finished_example(server: str, open_page: Open) -> None:
 
 def test_every_example_opens(server: str, open_page: Open) -> None:
     page = open_page(server)
-    seen = set()
-    for title in ("why", "Arithmetic", "Sentiment", "One sentence", "chat turn", "hidden fact"):
-        page.get_by_role("button", name=re.compile(title)).click()
+    for title, text in [
+        ("why", "Anna was hungry"),
+        ("Arithmetic", "Two plus three"),
+        ("Sentiment", "The food was delicious"),
+        ("One sentence", "under the red flowerpot"),
+        ("chat turn", "the capital of Japan"),
+        ("hidden fact", "When my flight landed"),
+    ]:
+        page.get_by_role("radio", name=re.compile(title)).click()
         page.wait_for_url(re.compile("example="))
-        expect(prompt_strip(page)).to_be_visible()
-        expect(page.get_by_text(re.compile("mattered most for|matters most for"))).to_be_visible()
-        seen.add(page.url)
-    assert len(seen) == 6
+        expect(prompt_strip(page)).to_contain_text(text)
+        expect(page.locator(".headline").last).to_contain_text("mattered most for")
 
 
 def test_a_clicked_token_is_selected_and_a_second_click_lets_go(
     server: str, open_page: Open
 ) -> None:
     page = open_page(server)
-    token = prompt_strip(page).get_by_role("option").filter(has_text="Thailand")
+    token = prompt_strip(page).get_by_role("button").filter(has_text="Thailand")
     token.click()
-    expect(token).to_have_attribute("aria-selected", "true")
+    expect(token).to_have_attribute("aria-pressed", "true")
     token.click()
-    expect(token).to_have_attribute("aria-selected", "false")
+    expect(token).to_have_attribute("aria-pressed", "false")
 
 
 def test_the_strip_works_by_keyboard(server: str, open_page: Open) -> None:
     page = open_page(f"{server}/?example=chat")
-    words = answer_strip(page).get_by_role("option")
+    words = answer_strip(page).get_by_role("button")
     words.filter(has_text="Tokyo").focus()
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Enter")
@@ -87,7 +91,7 @@ def test_explain_a_new_prompt_to_the_end(server: str, open_page: Open) -> None:
     type_prompt(page, "The capital of France is", length=3)
     press_explain(page)
     finished(page)
-    answer_strip(page).get_by_role("option").filter(has_text="Paris").click()
+    answer_strip(page).get_by_role("button").filter(has_text="Paris").click()
     expect(page.get_by_text("“France” mattered most for “Paris”")).to_be_visible()
 
     # The link opens the same explanation in another session, without a new run.
