@@ -3,6 +3,10 @@
 
 const report = JSON.parse(document.getElementById("data").textContent);
 const clickable = report.answer.some((token) => token.clickable);
+const legend =
+  report.measure === "score"
+    ? { low: null, high: "higher ReAGent score" }
+    : { low: "speaks against", high: "speaks for" };
 let shownWord = report.explained_word;
 let shownUnit = null;
 
@@ -111,7 +115,7 @@ function draw() {
       label: "Prompt",
       tokens: view.tokens,
       selected: chosen < 0 ? null : chosen,
-      legend: { low: "speaks against", high: "speaks for" },
+      legend,
     },
     (token) => {
       shownUnit = token === null ? null : view.tokens[token].unit;

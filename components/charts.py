@@ -19,9 +19,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from reagent_core.explanation import Explanation
-from reagent_core.sentences import ranking, unit_names
-from reagent_core.strip import Measure
-from reagent_core.wording import change, interval
+from reagent_core.sentences import Measure, interval_words, ranking, unit_names
+from reagent_core.wording import change
 
 TOP = 5
 MOST_BARS = 12
@@ -50,8 +49,8 @@ class Chart(NamedTuple):
 def effects_chart(explanation: Explanation) -> Chart:
     """Bars of the strongest effects (by size, at most 12) with whiskers for the 95% interval.
 
-    Rows: name, effect, low, high (nats), rank, direction and the words of the tooltip. Empty
-    while no effect is known.
+    Rows: name, effect, low, high (nats; the effect itself where the interval is not known), rank,
+    direction and the words of the tooltip. Empty while no effect is known.
     """
     names = unit_names(explanation.units)
     order = [i for i in ranking(explanation) if explanation.units[i].effect is not None]
@@ -72,14 +71,14 @@ def effects_chart(explanation: Explanation) -> Chart:
                 "rank": rank,
                 "direction": "for" if unit.effect >= 0 else "against",
                 "without": change(unit.effect, odds=odds),
-                "sure": interval(low, high),
+                "sure": interval_words(unit, odds=odds) or "not known",
             }
         )
     columns = ["name", "effect", "low", "high", "rank", "direction", "without", "sure"]
     frame = pd.DataFrame(rows, columns=columns)
     ends = (frame["low"].min(), frame["high"].max()) if rows else (0.0, 1.0)
     two_sided = bool((frame["effect"] < -_NOTHING).any())
-    return Chart(frame, _with_ticks(_bar_spec(two_sided), ticks(*ends, most=6)))
+    return Chart(frame, _with_ticks(_bar_spec(two_sided, odds), ticks(*ends, most=6)))
 
 
 def curves_chart(
@@ -103,9 +102,10 @@ def curves_chart(
     frame = _curve_rows(values, free, names, selected)
     known = frame["value"].dropna()
     if measure == "score":
-        return Chart(frame, _curve_spec(factors=False))
+        return Chart(frame, _curve_spec("score", False))
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
-    return Chart(frame, _with_ticks(_curve_spec(factors=True), ticks(low, high, most=6)))
+    odds = explanation.target.instead_of is not None
+    return Chart(frame, _with_ticks(_curve_spec("effect", odds), ticks(low, high, most=6)))
 
 
 def ticks(low: float, high: float, *, most: int) -> tuple[float, ...]:
@@ -187,11 +187,15 @@ def _factor_axis(title: str) -> alt.Axis:
     )
 
 
-@lru_cache(maxsize=2)
-def _bar_spec(two_sided: bool) -> dict[str, Any]:
-    title = "times less likely without it"
+def _less(odds: bool) -> str:
+    return f"times {'lower odds' if odds else 'less likely'} without it"
+
+
+@lru_cache(maxsize=4)
+def _bar_spec(two_sided: bool, odds: bool) -> dict[str, Any]:
+    title = _less(odds)
     if two_sided:
-        title = f"◂ times more likely · {title} ▸"
+        title = f"◂ times {'higher odds' if odds else 'more likely'} · {title} ▸"
     name = alt.Y(
         "name:N",
         title=None,
@@ -223,16 +227,16 @@ def _bar_spec(two_sided: bool) -> dict[str, Any]:
     return _spec(chart)
 
 
-@lru_cache(maxsize=2)
-def _curve_spec(factors: bool) -> dict[str, Any]:
+@lru_cache(maxsize=4)
+def _curve_spec(measure: Measure, odds: bool) -> dict[str, Any]:
     roles = [*(f"top {i}" for i in range(1, TOP + 1)), "selected", "other"]
     colour = alt.Color(
         "role:N",
         scale=alt.Scale(domain=roles, range=[*TOP_COLOURS, SELECTED_COLOUR, GREY]),
         legend=None,
     )
-    if factors:
-        axis = _factor_axis("times less likely without it")
+    if measure == "effect":
+        axis = _factor_axis(_less(odds))
     else:
         axis = alt.Axis(title="ReAGent score", format=".2~f")
     # The title lies above the axis: upright it would take a tenth of a phone's width.

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import streamlit as st
 
 from components.charts import curves_chart, effects_chart
 from components.plain import plain_text
 from components.token_strip import LEGENDS, token_strip
 from components.tried import tried_list
-from reagent_core.config import preset_of
 from reagent_core.curves import effect_curves, score_curves
 from reagent_core.explanation import Explanation, dump
 from reagent_core.export import scores_csv
-from reagent_core.sentences import fact_sentence, summary
-from reagent_core.strip import Measure, answer_strip, answer_words, prompt_strip
+from reagent_core.sentences import Measure, fact_sentence, main_measure, summary
+from reagent_core.strip import answer_strip, answer_words, prompt_strip
 from reagent_core.tried import tried
 
 
 def draw_explanation(explanation: Explanation, name: str, focus: str | None = None) -> None:
     """Draw everything but the downloads. `name` tells one explanation from another;
     `focus` is the word of the answer that is explained until another is clicked."""
-    measure: Measure = "score" if preset_of(explanation.config) == "paper" else "effect"
+    measure = main_measure(explanation)
     head = st.container()
     prompt_place = st.container()
     words = answer_words(explanation)
@@ -36,9 +37,11 @@ def draw_explanation(explanation: Explanation, name: str, focus: str | None = No
     span = f"{shown.target.answer_start}-{shown.target.answer_stop}"
     with head:
         plain_text(summary(shown), key=f"summary {name}", size="headline")
-        fact = fact_sentence(shown)
-        if fact:
-            plain_text(fact, key=f"fact {name}")
+        for place in range(len(shown.facts)):
+            told = fact_sentence(shown, place)
+            if told:
+                size: Literal["body", "note"] = "note" if place else "body"
+                plain_text(told, key=f"fact {place} {name}", size=size)
     with prompt_place:
         tokens = prompt_strip(shown, measure)
         picked = token_strip(
@@ -54,8 +57,8 @@ def draw_explanation(explanation: Explanation, name: str, focus: str | None = No
         _tried(shown, name)
 
 
-def downloads(explanation: Explanation, link: str) -> None:
-    """JSON, CSV, HTML, and the link that opens this explanation again."""
+def downloads(explanation: Explanation, link: str | None = None) -> None:
+    """JSON, CSV, HTML, and the link that opens this explanation again, if there is one."""
     kind = "".join(c if c.isalnum() else "-" for c in explanation.target.text.strip())[:30]
     stem = f"explanation-{kind.strip('-').lower() or 'answer'}"
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -71,9 +74,10 @@ def downloads(explanation: Explanation, link: str) -> None:
             "HTML", lambda: _html(explanation), f"{stem}.html", "text/html",
             on_click="ignore", help="One self-contained page, to send or to keep.",
         )  # fmt: skip
-        with st.popover("Link"):
-            st.caption("Opens this explanation again on this server.")
-            st.code(link, language=None, wrap_lines=True)
+        if link:
+            with st.popover("Link"):
+                st.caption("Opens this explanation again on this server.")
+                st.code(link, language=None, wrap_lines=True)
 
 
 def _html(explanation: Explanation) -> str:
@@ -128,9 +132,11 @@ def _charts(explanation: Explanation, measure: Measure, unit: int | None) -> Non
         st.vega_lite_chart(chart.rows, chart.spec, width="stretch")
     with right:
         st.markdown("**What each piece is worth**")
+        what = "less likely the target gets" if explanation.target.instead_of is None else (
+            "lower the odds of the target get"
+        )  # fmt: skip
         st.caption(
-            "How many times less likely the target gets without it; the whiskers hold the true "
-            "value 95 times in 100."
+            f"How many times {what} without it; the whiskers hold the true value 95 times in 100."
         )
         bars = effects_chart(explanation)
         st.vega_lite_chart(bars.rows, bars.spec, width="stretch")

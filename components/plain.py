@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import streamlit as st
@@ -29,6 +30,11 @@ export default function ({ parentElement, data }) {
   color: color-mix(in srgb, var(--st-text-color) 75%, var(--st-background-color)); }
 """,
 )
+
+
+def unformatted(text: str) -> str:
+    """`text` for places that read Markdown, such that it shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]()<>#|~$:!&])", r"\\\1", text)
 
 
 def plain_text(

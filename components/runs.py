@@ -33,11 +33,14 @@ log = logging.getLogger(__name__)
 # Importing torch keeps a core busy for seconds; the first page goes out before that.
 _WARM_UP_DELAY_S = 3.0
 
+# Browsers let a hidden tab act once a minute.
+_GRACE_S = 180.0
+
 
 @st.cache_resource(show_spinner=False)
 def job_queue() -> JobQueue:
     """All jobs of this server. One worker: a run fills all cores by itself."""
-    return JobQueue()
+    return JobQueue(grace_s=_GRACE_S)
 
 
 @st.cache_resource(show_spinner=False)
@@ -94,9 +97,16 @@ def start(request: Request) -> str:
     """
     key = request.key(models.model_info(request.model))
     st.session_state.setdefault("cancelled", set()).discard(key)
+    st.session_state.setdefault("requests", {})[key] = request
     if stored(key) is None:
         job_queue().submit(key, _work(request, key, explanation_store()), owner())
     return key
+
+
+def request_of(key: str) -> Request | None:
+    """What this session asked for under this key."""
+    asked: dict[str, Request] = st.session_state.get("requests", {})
+    return asked.get(key)
 
 
 def stored(key: str) -> Explanation | None:
@@ -107,7 +117,7 @@ def stored(key: str) -> Explanation | None:
         return None
 
 
-@st.cache_resource(show_spinner=False, max_entries=32)
+@st.cache_resource(show_spinner=False, max_entries=8)
 def _from_store(key: str) -> Explanation:
     explanation = explanation_store().get(key)
     if explanation is None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
+from components.plain import plain_text
 from components.runs import cancel, unfinished
+from reagent_core.wording import quoted
 
 
 def job_tray() -> None:
@@ -22,14 +24,28 @@ def job_tray() -> None:
 
 def _tray() -> None:
     jobs = unfinished()
+    if not jobs and st.session_state.get("tray"):
+        st.session_state["tray"] = False
+        st.rerun()  # the last run has ended: stop polling
+    st.session_state["tray"] = bool(jobs)
     if not jobs:
         st.caption("Nothing is running.")
     for job in jobs:
         progress = job.progress
-        if job.state == "queued":
-            st.caption(f"Waiting, place {job.position} in the queue")
-        elif progress is None:
-            st.caption("Loading the model")
-        else:
+        if progress is not None:
+            plain_text(quoted(progress.explanation.prompt, 40), key=f"tray prompt {job.key}")
             st.progress(progress.done / max(1, progress.total), f"{progress.done} steps")
-        st.button("Cancel", key=f"tray {job.key}", on_click=cancel, args=(job.key,))
+        elif job.state == "queued":
+            st.caption(f"Waiting, place {job.position} in the queue")
+        else:
+            st.caption("Loading the model")
+        with st.container(horizontal=True):
+            if st.button("Open", key=f"open {job.key}", on_click=_open, args=(job.key,)):
+                st.rerun()  # the page, too, not only the tray
+            st.button("Cancel", key=f"stop {job.key}", on_click=cancel, args=(job.key,))
+
+
+def _open(key: str) -> None:
+    st.query_params.clear()
+    st.query_params["run"] = key
+    st.session_state["example"] = None

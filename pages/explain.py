@@ -7,6 +7,7 @@ import streamlit as st
 from components import runs
 from components.examples import examples, explanation_of
 from components.explanation_view import downloads, draw_explanation
+from components.plain import unformatted
 from components.settings import chosen_config, chosen_length, chosen_target, draw_settings
 from reagent_core.errors import InputError, ReagentError
 from reagent_core.explanation import Turn
@@ -18,12 +19,12 @@ EXAMPLES = {example.id: example for example in examples()}
 
 
 def show_example() -> None:
-    """Put the chosen example into the address."""
+    """Put the chosen example into the address; a second click on it changes nothing."""
     st.session_state["problem"] = None
-    chosen = st.session_state["example"]
+    chosen = st.session_state["example"] or st.query_params.get("example", next(iter(EXAMPLES)))
+    st.session_state["example"] = chosen
     st.query_params.clear()
-    if chosen:
-        st.query_params["example"] = chosen
+    st.query_params["example"] = chosen
 
 
 def explain() -> None:
@@ -43,11 +44,23 @@ def explain() -> None:
             max_new_tokens=chosen_length(),
             config=chosen_config(),
         )
-        key = runs.start(request)
+        show(runs.start(request))
     except ReagentError as error:
         field = error.field if isinstance(error, InputError) else "model"
         st.session_state["problem"] = (field, str(error))
-        return
+
+
+def continue_run(key: str, more: int) -> None:
+    """The same run, some steps longer: the steps it has made are made again, bit for bit."""
+    request = runs.request_of(key)
+    if request is not None:
+        steps = request.config.max_steps + more
+        longer = request.config.model_copy(update={"min_steps": steps, "max_steps": steps})
+        show(runs.start(request.model_copy(update={"config": longer})))
+
+
+def show(key: str) -> None:
+    """Put the run into the address."""
     st.query_params.clear()
     st.query_params["run"] = key
     st.session_state["example"] = None
@@ -64,7 +77,7 @@ def complain(field: str) -> None:
     """The sentence about this input, if it is the one in the way."""
     problem = st.session_state.get("problem")
     if problem and problem[0] == field:
-        st.error(problem[1], icon=":material/error:")
+        st.error(unformatted(problem[1]), icon=":material/error:")
 
 
 def form() -> None:
@@ -91,6 +104,8 @@ def form() -> None:
             )  # fmt: skip
             button = st.container(width="content")
         complain("model")
+        # Written back, so that it outlives a look at plain text, where there is no such field.
+        st.session_state["system"] = st.session_state.get("system", "")
         if mode == "Chat":
             st.text_input("System turn (never replaced)", key="system")
             complain("system")
@@ -106,9 +121,15 @@ def form() -> None:
 def show_run(key: str, job: runs.JobSnapshot[runs.Progress] | None) -> None:
     """A stored, running or cancelled run; the sentence of a failed one stands in the form."""
     finished = runs.stored(key)
+    if finished is None and job is not None and job.state == "done":
+        finished = job.progress.explanation if job.progress else None  # the store keeps nothing
     if finished is not None:
         st.fragment(draw_explanation)(finished, key)
-        downloads(finished, f"{st.context.url}?run={key}")
+        more = finished.verdict.more_steps
+        with st.container(horizontal=True, vertical_alignment="center"):
+            downloads(finished, f"{st.context.url}?run={key}")
+            if more and runs.request_of(key):
+                st.button(f"Run {more} more steps", on_click=continue_run, args=(key, more))
     elif job is None:
         st.warning(
             "This explanation is not kept here any more. Type the prompt again to make it anew.",
@@ -118,12 +139,14 @@ def show_run(key: str, job: runs.JobSnapshot[runs.Progress] | None) -> None:
         st.fragment(live, run_every=1.0)(key)
     elif job.progress is not None:
         part = job.progress
+        why = "Stopped" if job.state == "cancelled" else "The run failed"
         st.info(
-            f"Stopped after {part.done} of up to {part.total} steps. What you see was found until "
+            f"{why} after {part.done} of up to {part.total} steps. What you see was found until "
             "then.",
             icon=":material/stop_circle:",
         )
         st.fragment(draw_explanation)(part.explanation, key)
+        downloads(part.explanation)
     elif job.state == "cancelled":
         st.info("Stopped before the model had answered.", icon=":material/stop_circle:")
 
@@ -146,7 +169,8 @@ def live(key: str) -> None:
     else:
         bar.progress(min(1.0, progress.done / max(1, progress.total)), clock(progress))
     if runs.was_cancelled(key):
-        button.caption("Cancelled; it goes on while another session waits for it.")
+        shared = "Cancelled here; another session still waits for it."
+        button.caption(shared if job.owners else "Stopping …")
     else:
         button.button("Cancel", key="cancel", on_click=runs.cancel, args=(key,), width="stretch")
     if progress is not None:
@@ -160,7 +184,7 @@ def clock(progress: runs.Progress) -> str:
     if not progress.done:
         return text
     left = passed / progress.done * (progress.total - progress.done)
-    return f"{text} · about {left:.0f} s left"
+    return f"{text} · about {left:.0f} s left" if left else f"{text} · last checks"
 
 
 st.title("Which words made it say that?", anchor=False)

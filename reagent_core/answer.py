@@ -12,6 +12,9 @@ from reagent_core.explanation import AnswerToken
 from reagent_core.prompt import Prompt, Tokenizer, check_text
 from reagent_core.scorers.base import GeneratedToken, Scorer
 
+# Longer targets would need gigabytes for their vocabulary-wide logits.
+MAX_TARGET_TOKENS = 256
+
 # Enough of the prompt for a decoder that treats the first token of a text in its own way.
 _CONTEXT = 8
 
@@ -77,6 +80,12 @@ def continuation_of(prompt: Prompt, text: str, scorer: Scorer) -> Continuation:
         ids = encoding.token_ids[count:]
         if encoding.token_ids[:count] != prompt.token_ids or not ids:
             continue
+        if len(ids) > MAX_TARGET_TOKENS:
+            raise InputError(
+                f"The target has {len(ids):,} tokens; at most {MAX_TARGET_TOKENS} can be "
+                "explained. Shorten it.",
+                "target",
+            )
         if len(encoding.token_ids) > scorer.context_length:
             raise InputError(
                 f"Prompt and target have {len(encoding.token_ids):,} tokens; this model reads "

@@ -49,10 +49,11 @@ class Run:
         if not self.traces:
             self.traces = [[] for _ in self.infos]
         self.events += events
-        units = [self.prompt.units[i] for i in self.prompt.free_units]
+        free = self.prompt.free_units
+        units = [self.prompt.units[i] for i in free]
         for event in events:
             columns = np.flatnonzero(event.replaced)
-            replaced = tuple(self.prompt.free_units[column] for column in columns)
+            replaced = tuple(free[column] for column in columns)
             texts = tuple(
                 self.decode(event.token_ids[list(units[column].positions)].tolist())
                 for column in columns
@@ -112,7 +113,7 @@ def assemble(
     explanations = []
     for target, info in enumerate(run.infos):
         last = _last_scores(run, target)
-        stopped = {e.probe for e in run.events if e.stopped[target]}
+        stopped = {e.probe: e.step + 1 for e in run.events if e.stopped[target]}
         using = [s for probe, s in last.items() if probe in stopped] or list(last.values())
         scores = softmax(np.stack(using), axis=1).mean(0) if using else None
         mean = found.mean[target]
@@ -120,7 +121,7 @@ def assemble(
             replaced=np.array([e.replaced for e in run.events]).reshape(-1, len(mean)),
             values=np.array([e.values[target] for e in run.events]),
             probes=np.array([e.probe for e in run.events], np.int64),
-            stopped=len(stopped),
+            stopped=tuple(stopped.values()),
             mean=mean,
             low=found.low[target],
             high=found.high[target],

@@ -10,6 +10,7 @@ from reagent_core.config import Config, preset_of
 from reagent_core.curves import running_effects
 from reagent_core.explanation import Verdict
 from reagent_core.scorers.base import BoolArray, FloatArray, IntArray
+from reagent_core.significance import stands_out
 
 NUMBERS = ("no", "one", "two", "three", "four", "five")
 
@@ -18,14 +19,15 @@ NUMBERS = ("no", "one", "two", "three", "four", "five")
 class Evidence:
     """All steps of one target in the order they were made: K steps, n free units.
 
-    `replaced` [K, n], `values` [K] nats, `probes` [K]; `stopped`: probes ended by the stop test;
+    `replaced` [K, n], `values` [K] nats, `probes` [K]; `stopped`: the steps made by each probe that
+    the stop test ended;
     `mean`, `low`, `high` [n]: the effects with their intervals, nats, NaN unknown.
     """
 
     replaced: BoolArray
     values: FloatArray
     probes: IntArray
-    stopped: int
+    stopped: tuple[int, ...]
     mean: FloatArray
     low: FloatArray
     high: FloatArray
@@ -56,7 +58,8 @@ def judge(evidence: Evidence, config: Config, finished: bool = True) -> Verdict:
 
     Settled means three things: the set of the most important units (see `clear_cut`) has been the
     same for the last quarter of the steps, and for eight at least; two thirds of the probes, each
-    on its own, share three fifths of it; and the strongest unit's interval excludes "no effect".
+    on its own, share three fifths of it; and the strongest effect stands out from chance
+    (`stands_out`).
     Under the `paper` preset the published criterion decides: every probe passed the stop test.
     """
     steps, n = evidence.replaced.shape
@@ -73,17 +76,18 @@ def judge(evidence: Evidence, config: Config, finished: bool = True) -> Verdict:
             if own.any():
                 alone = running_effects(evidence.replaced[own], evidence.values[own])[-1]
                 agreeing += bool(np.isin(strongest(alone, top), final).sum() >= 0.6 * top)
-    clear = bool((evidence.low > 0).any())
+    known = ~np.isnan(evidence.mean)
+    clear = False
+    if known.any():
+        best = int(np.nanargmax(evidence.mean))
+        clear = stands_out(evidence.mean[best], evidence.low[best], int(known.sum()))
 
     if n == 1:
-        settled = clear
+        settled = finished  # more steps would not rank it either
         reason = "only one part of this prompt may be replaced, so there is nothing to rank"
     elif preset_of(config) == "paper":
-        settled = evidence.stopped == config.probes
-        reason = (
-            f"{evidence.stopped} of {config.probes} probes passed the published stop test, "
-            f"after {per_probe} steps on average"
-        )
+        settled = len(evidence.stopped) == config.probes
+        reason = _published(evidence.stopped, config)
     else:
         settled = (
             unchanged >= max(8, per_probe // 4) and agreeing * 3 >= config.probes * 2 and clear
@@ -91,7 +95,7 @@ def judge(evidence: Evidence, config: Config, finished: bool = True) -> Verdict:
         reason = _reason(config, top, unchanged, agreeing, clear)
     more = 0 if settled else 64
     warnings: tuple[str, ...] = ()
-    if finished and evidence.stopped == 0 and n > 1:
+    if finished and not evidence.stopped and n > 1:
         warnings = (
             f"No probe passed the stop test within {config.max_steps} steps; the ReAGent scores "
             "are the mean over all probes.",
@@ -104,7 +108,7 @@ def judge(evidence: Evidence, config: Config, finished: bool = True) -> Verdict:
         unchanged_steps=unchanged,
         probes=config.probes,
         probes_agreeing=agreeing,
-        probes_stopped=evidence.stopped,
+        probes_stopped=len(evidence.stopped),
         more_steps=more,
         warnings=warnings,
     )
@@ -117,4 +121,12 @@ def _reason(config: Config, top: int, unchanged: int, agreeing: int, clear: bool
     )  # fmt: skip
     steps = f"{unchanged} step{'s' if unchanged != 1 else ''}"
     reason = f"{things} not changed for {steps} and {agreeing} of {config.probes} probes agree"
-    return reason if clear else f"{reason}, but no effect is larger than its uncertainty"
+    return reason if clear else f"{reason}, and no effect stands out from chance"
+
+
+def _published(stopped: tuple[int, ...], config: Config) -> str:
+    passed = f"{len(stopped)} of {config.probes} probes passed the published stop test"
+    if not stopped:
+        return f"{passed} within {config.max_steps} steps"
+    mean = round(sum(stopped) / len(stopped))
+    return f"{passed}, after {mean} step{'s' if mean != 1 else ''} on average"

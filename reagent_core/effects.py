@@ -31,7 +31,7 @@ def effects(replaced: BoolArray, values: FloatArray, original: FloatArray) -> Ef
 
     `replaced` [K, n]; `values` [K, T] and `original` [T] in nats. A unit replaced in every step is
     compared with the original prompt; one that was replaced or kept only once has no interval and
-    no effect yet.
+    no effect yet. Values that do not vary at all have an interval only from five steps on.
     """
     out = replaced.astype(float)
     kept = 1.0 - out
@@ -52,6 +52,9 @@ def effects(replaced: BoolArray, values: FloatArray, original: FloatArray) -> Ef
         half = student.ppf(0.5 + CONFIDENCE / 2, np.where(error > 0, freedom, 1.0)) * np.sqrt(error)
     unknown = (n_out < 2) | ((n_kept < 2) & ~always_out)
     mean[:, unknown] = np.nan
+    # A few equal values look like certainty; they only have not varied yet.
+    few = np.minimum(n_out, np.where(always_out, np.inf, n_kept)) < 5
+    half[(error == 0) & few] = np.nan
     return Effects(mean, mean - half, mean + half)
 
 

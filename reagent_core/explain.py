@@ -17,7 +17,7 @@ from reagent_core.errors import Cancelled, InputError
 from reagent_core.explanation import AnswerToken, Explanation, Fact, Foil, TargetInfo
 from reagent_core.masks import Purpose, generator
 from reagent_core.prompt import Prompt, build_prompt
-from reagent_core.reagent import Meter, StepEvent, run, token_mask
+from reagent_core.reagent import Meter, run, token_mask
 from reagent_core.replacers.base import Replacer, Substitute
 from reagent_core.replacers.causal_lm import CausalLMReplacer
 from reagent_core.replacers.uniform import UniformReplacer
@@ -26,10 +26,11 @@ from reagent_core.scorers.base import BoolArray, Scorer, never
 from reagent_core.strip import word_spans
 from reagent_core.target import Targets, answer_targets, whole_answer_targets
 
-# Longer prompts would take minutes on a laptop.
-MAX_PROMPT_TOKENS = 2048
+# Longer prompts take many minutes on a laptop, and a single forward longer than a cancel may.
+MAX_PROMPT_TOKENS = 1024
 
-# The plain facts: how many of the strongest units, and over how many replacements each.
+# The plain facts: how many of the strongest units (one for each word inside a whole answer, where
+# every further one costs forwards for all), and over how many replacements each.
 FACT_UNITS = 3
 FACT_DRAWS = 8
 
@@ -58,7 +59,8 @@ def explain(
     """Explain; yields after the answer, after every chunk of steps, and at the end.
 
     The last progress holds the explanation with status "complete", or "cancelled" with what was
-    found until then. Results depend on neither `batch_size` nor timing.
+    found until then. Equal requests with equal `batch_size` (None: the scorer's own) give equal
+    bits; another batch size changes rounding alone.
 
     Raises:
         InputError: the request cannot be carried out; the sentence says why.
@@ -73,6 +75,10 @@ def explain(
     targets, infos = _targets(request, prompt, scorer, answer, tokens)
     meter = Meter(scorer, targets, cancelled, batch_size)
     original = meter.read(np.asarray([prompt.token_ids], np.int64))
+    infos = tuple(
+        info.model_copy(update={"value": float(value)})
+        for info, value in zip(infos, original.values[0], strict=True)
+    )
     replacer: Replacer = (
         CausalLMReplacer(scorer) if config.replacer == "causal_lm"
         else UniformReplacer(scorer.tokenizer)
@@ -155,6 +161,7 @@ def _targets(
             text=this.text,
             token_ids=this.token_ids,
             probability=float(np.exp(this.log_probability)),
+            value=0.0,  # set once it is measured
             instead_of=foil,
         )
         span = (0, len(this.token_ids))
@@ -174,6 +181,7 @@ def _targets(
             text=answer[tokens[start].start : tokens[stop - 1].end],
             token_ids=tuple(token.token_id for token in tokens[start:stop]),
             probability=float(np.prod([token.probability for token in tokens[start:stop]])),
+            value=0.0,  # set once it is measured
             answer_start=start,
             answer_stop=stop,
         )
@@ -201,7 +209,8 @@ def _facts(
     A unit's replacements are the same for all targets, so that most are scored once.
     """
     free, length = prompt.free_units, len(prompt.token_ids)
-    ranked = [order[:FACT_UNITS] for order in state.strongest()]
+    first, *inner = state.strongest()
+    ranked = [first[:FACT_UNITS], *(order[:1] for order in inner)]
     columns = sorted(set(chain.from_iterable(ranked)))
     if not columns:
         return ()
@@ -231,6 +240,3 @@ def _facts(
 
 def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
-
-
-__all__ = ["MAX_PROMPT_TOKENS", "Progress", "StepEvent", "explain", "explain_now"]

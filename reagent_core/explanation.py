@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from reagent_core.config import Config
 from reagent_core.errors import InputError
@@ -19,7 +19,7 @@ SCHEMA_VERSION: Final = 1
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Turn(_Record):
@@ -62,7 +62,9 @@ class Foil(_Record):
 class TargetInfo(_Record):
     """What is explained.
 
-    `probability`: of all its tokens one after the other, under the original prompt.
+    `probability`: of all its tokens one after the other, under the original prompt. `value`: its
+    logarithm (nats), which stays a number where the probability underflows; against a foil the
+    log-odds log p(this) - log p(that).
     `answer_start`, `answer_stop`: the answer tokens it covers, counted from 0, stop excluded;
     None for a text that is not part of the answer.
     """
@@ -70,6 +72,7 @@ class TargetInfo(_Record):
     text: str
     token_ids: tuple[int, ...]
     probability: float
+    value: float
     answer_start: int | None = None
     answer_stop: int | None = None
     instead_of: Foil | None = None
@@ -196,6 +199,23 @@ class Explanation(_Record):
     trace: tuple[Step, ...]
     explanations: tuple[Explanation, ...] | None = None
     words: tuple[Explanation, ...] | None = None
+
+    @model_validator(mode="after")
+    def _indices_exist(self) -> Explanation:
+        """Every unit named is there, and every unit is the text it claims to be."""
+        count = len(self.units)
+        for fact in self.facts:
+            if not 0 <= fact.unit < count:
+                raise ValueError(f"a fact names unit {fact.unit}; there are {count}")
+        for step in self.trace:
+            if step.replaced and not 0 <= min(step.replaced) <= max(step.replaced) < count:
+                raise ValueError(f"step {step.step} replaces a unit that is not there")
+            if len(step.replaced) != len(step.replacements):
+                raise ValueError(f"step {step.step} has not one replacement for each unit")
+        for unit in self.units:
+            if self.prompt[unit.start : unit.end] != unit.text:
+                raise ValueError(f"characters {unit.start} to {unit.end} are not {unit.text!r}")
+        return self
 
     def every(self) -> Iterator[Explanation]:
         """This explanation, then the inner ones: answer tokens first, then words."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-from reagent_core.errors import Cancelled, InputError, ReagentError
+from reagent_core.errors import Cancelled, InputError, ModelError, ReagentError
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,8 @@ P = TypeVar("P")
 Work = Callable[[Callable[[], bool]], Iterator[P]]
 State = Literal["queued", "running", "done", "cancelled", "failed"]
 
-RETAINED = 50
+# Each may hold tens of megabytes.
+RETAINED = 10
 _JOIN_SECONDS = 5.0
 
 
@@ -32,7 +33,8 @@ _JOIN_SECONDS = 5.0
 class JobSnapshot(Generic[P]):
     """A job at one moment.
 
-    `position`: place in the queue, 1 is next, 0 when not queued. `progress`: the latest value
+    `position`: place in the queue, 1 is next, 0 when not queued. `owners`: how many wait for it.
+    `progress`: the latest value
     the work has yielded; of a finished job, its result. `error`: a sentence, for a failed job;
     `error_field`: the input it is about (see `InputError`), if it is about one. `elapsed`: seconds
     the work has run, 0 before it starts.
@@ -41,6 +43,7 @@ class JobSnapshot(Generic[P]):
     key: str
     state: State
     position: int
+    owners: int
     progress: P | None
     error: str | None
     error_field: str | None
@@ -86,7 +89,7 @@ class JobQueue:
     Each job has owners (say, browser sessions). It stops when no owner is left: each has
     cancelled it, or has given no `heartbeat` for `grace_s` seconds. `clock` gives seconds that
     never go back. The threads are daemons and live until `shutdown` or the end of the process.
-    The last 50 finished jobs are retained with their results.
+    The last 10 finished jobs are retained with their results.
     """
 
     def __init__(
@@ -226,10 +229,15 @@ class JobQueue:
             end = self._clock() if job._finished is None else job._finished
             elapsed = 0.0 if job._started is None else end - job._started
             error = None if job._error is None else str(job._error)
-            field = job._error.field if isinstance(job._error, InputError) else None
+            field = None
+            if isinstance(job._error, InputError):
+                field = job._error.field
+            elif isinstance(job._error, ModelError):
+                field = "model"
             return JobSnapshot(
-                job.key, job._state, position, job._progress, error, field, elapsed
-            )
+                job.key, job._state, position, len(job._owners), job._progress, error, field,
+                elapsed,
+            )  # fmt: skip
 
     def _serve(self) -> None:
         """A worker thread: one job after the other."""

@@ -13,6 +13,9 @@ import numpy as np
 from reagent_core.config import Config
 from reagent_core.scorers.base import BoolArray, FloatArray
 
+# Steps in one round of `balanced`.
+ROUND = 20
+
 
 class Purpose(IntEnum):
     """What a stream of random numbers is for."""
@@ -33,13 +36,13 @@ def unit_mask(n: int, config: Config, probe: int, step: int) -> BoolArray:
     """The replaced set R of one step: [n] True where a unit is replaced.
 
     `bernoulli`: each unit with probability r, as in the original code. `exact`: round(r * n)
-    units, at least one, as in the paper (Zhao & Shan 2024, section 3.2). `balanced`: every unit
-    is dealt at random to one of round(1 / r) parts, one part a step, so that after each round
-    every unit has been replaced exactly once.
+    units, at least one, as in the paper (Zhao & Shan 2024, section 3.2). `balanced`: in each
+    round of 20 steps every unit is replaced in exactly round(20 * r) of them (one at least, 19 at
+    most), drawn for each unit on its own.
 
-    Parts of `balanced` differ in size on purpose. Where a fixed number is replaced, keeping one
-    unit means replacing the others more often, and every effect is off by minus the mean of the
-    others: half of the prompt would seem to speak against the target.
+    The number of units replaced in one step of `balanced` varies on purpose. Where it is fixed,
+    keeping one unit means replacing the others more often, and every effect is off by minus the
+    mean of the others: half of the prompt would seem to speak against the target.
     """
     if config.selection == "bernoulli":
         return generator(config.seed, Purpose.MASK, probe, step).random(n) < config.ratio
@@ -48,9 +51,11 @@ def unit_mask(n: int, config: Config, probe: int, step: int) -> BoolArray:
         mask = np.zeros(n, bool)
         mask[order[: max(1, round(config.ratio * n))]] = True
         return mask
-    parts = max(2, round(1 / config.ratio))
-    deal, part = divmod(step, parts)
-    return generator(config.seed, Purpose.MASK, probe, deal).integers(parts, size=n) == part
+    number, place = divmod(step, ROUND)
+    times = min(max(1, round(ROUND * config.ratio)), ROUND - 1)
+    dealt = np.tile(np.arange(ROUND) < times, (n, 1))
+    generator(config.seed, Purpose.MASK, probe, number).permuted(dealt, axis=1, out=dealt)
+    return np.asarray(dealt[:, place])
 
 
 def replacement_draws(length: int, config: Config, probe: int, step: int) -> FloatArray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Protocol
 
@@ -79,7 +80,7 @@ class Prompt:
     units: tuple[Unit, ...]
     turns: tuple[Turn, ...] | None = None
 
-    @property
+    @cached_property
     def free_units(self) -> tuple[int, ...]:
         """Indices of the units that may be replaced."""
         return tuple(i for i, unit in enumerate(self.units) if not unit.protected)

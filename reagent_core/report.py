@@ -12,7 +12,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from reagent_core.colours import palette_css
 from reagent_core.config import preset_of
 from reagent_core.explanation import Explanation
-from reagent_core.sentences import effect_words, fact_sentence, ranking, summary, unit_names
+from reagent_core.sentences import (
+    effect_words,
+    fact_sentence,
+    main_measure,
+    ranking,
+    summary,
+    unit_names,
+)
 from reagent_core.strip import answer_strip, answer_words, prompt_strip
 from reagent_core.wording import percent
 
@@ -30,6 +37,7 @@ def html_report(explanation: Explanation) -> str:
         title=summary(explanation),
         data=_data(explanation),
         settings=_settings(explanation),
+        odds=explanation.target.instead_of is not None,
         css=_asset("token_strip.css") + palette_css() + _asset("report.css"),
         script=_asset("token_strip.js") + _asset("report.js"),
     )
@@ -53,6 +61,7 @@ def _data(explanation: Explanation) -> dict[str, Any]:
         "view_of_word": view_of_word,
         "explained_word": view_of_word.index(0) if 0 in view_of_word else None,
         "views": views,
+        "measure": main_measure(explanation),
     }
 
 
@@ -67,7 +76,7 @@ def _view(explanation: Explanation) -> dict[str, Any]:
         "fact": fact_sentence(explanation),
         "verdict": explanation.verdict.text,
         "warnings": explanation.verdict.warnings,
-        "tokens": [asdict(token) for token in prompt_strip(explanation)],
+        "tokens": [asdict(token) for token in prompt_strip(explanation, main_measure(explanation))],
         "bars": [
             {
                 "unit": i,
@@ -88,7 +97,7 @@ def _view(explanation: Explanation) -> dict[str, Any]:
                 "effect": units[i].effect,
                 "score": units[i].score,
             }
-            for i in order
+            for i in ranking(explanation, main_measure(explanation))
         ],
     }
 

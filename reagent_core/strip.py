@@ -10,18 +10,16 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 from uniseg.wordbreak import word_boundaries
 
 from reagent_core.explanation import AnswerToken, Explanation, UnitScore
+from reagent_core.sentences import Measure as Measure
 from reagent_core.sentences import effect_words, ranking
 from reagent_core.wording import percent, quoted
 
 # Full colour never stands for less than a factor of 2: a run in which nothing matters looks pale.
 FULL_COLOUR_AT_LEAST = math.log(2)
-
-Measure = Literal["effect", "score"]
 
 
 @dataclass(frozen=True)
@@ -118,27 +116,30 @@ def answer_strip(explanation: Explanation) -> list[StripToken]:
 
 
 def prompt_strip(explanation: Explanation, measure: Measure = "effect") -> list[StripToken]:
-    """The prompt's units as a strip, coloured by effect (or by the published score).
+    """The prompt's units as a strip, coloured and placed by effect (or by the published score).
 
     Neighbouring protected units become one muted piece; a chat's template and system turn are
     folded. Where no effect is known yet, colours follow the score.
     """
     units = explanation.units
-    order = ranking(explanation)
-    if measure == "effect" and not any(units[i].effect is not None for i in order):
+    if not any(unit.effect is not None for unit in units):
         measure = "score"
     if measure == "effect":
         full = max((abs(unit.effect or 0.0) for unit in units), default=0.0)
         full = max(full, FULL_COLOUR_AT_LEAST)
     else:
         full = max((unit.score or 0.0 for unit in units), default=0.0) or 1.0
-    place = {unit: number for number, unit in enumerate(order, start=1)}
+    order = ranking(explanation, measure)
+    places = {
+        unit: f"Place {number} of {len(order)} by {measure}"
+        for number, unit in enumerate(order, start=1)
+    }
     pieces: list[StripToken] = []
     for i, unit in enumerate(units):
         if not unit.protected:
             value = unit.effect if measure == "effect" else unit.score
             weight = None if value is None else value / full
-            lines = _unit_lines(explanation, unit, place.get(i), len(order))
+            lines = _unit_lines(explanation, unit, places.get(i))
             pieces.append(StripToken(unit.text, weight, lines, clickable=True, unit=i))
         elif i == 0 or not units[i - 1].protected:
             pieces.append(_protected(explanation, i))
@@ -205,13 +206,8 @@ def _word_lines(word: AnswerWord, tokens: Sequence[AnswerToken]) -> tuple[str, .
     return tuple(lines)
 
 
-def _unit_lines(
-    explanation: Explanation, unit: UnitScore, place: int | None, count: int
-) -> tuple[str, ...]:
-    lines = [quoted(unit.text)]
+def _unit_lines(explanation: Explanation, unit: UnitScore, place: str | None) -> tuple[str, ...]:
     told = effect_words(unit, odds=explanation.target.instead_of is not None)
-    lines.append(told or "Effect not known yet")
-    if unit.score is not None:
-        rank = f", place {place} of {count}" if place is not None else ""
-        lines.append(f"ReAGent score {unit.score:.3f}{rank}")
-    return tuple(lines)
+    score = None if unit.score is None else f"ReAGent score {unit.score:.3f}"
+    lines = (quoted(unit.text), told or "Effect not known yet", score, place)
+    return tuple(line for line in lines if line is not None)

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
+from reagent_core.errors import ModelError
 from reagent_core.explanation import AnswerToken
 from reagent_core.prompt import Span
-from reagent_core.scorers.base import FloatArray, IntArray, Scorer
+from reagent_core.scorers.base import FloatArray, IntArray, Scorer, TokenScores
+
+# Stands for the log-probability (nats) of a token whose probability is zero.
+LEAST_LOG_PROBABILITY = -1e4
 
 
 @dataclass(frozen=True)
@@ -48,15 +52,27 @@ class Readings:
 def measure(scorer: Scorer, contexts: IntArray, targets: Targets) -> Readings:
     """Score prompts of equal length, `contexts` [B, L], in one forward (two with a foil)."""
     start = min(low for low, _ in targets.spans)
-    scores = scorer.score(contexts, targets.continuation, start)
+    scores = _finite(scorer.score(contexts, targets.continuation, start))
     spans = [slice(low - start, high - start) for low, high in targets.spans]
     values = np.stack([scores.log_probabilities[:, span].sum(1) for span in spans], axis=1)
     ranks = np.stack([scores.ranks[:, span].max(1) for span in spans], axis=1)
     if targets.foil is None:
         return Readings(values, np.exp(values), ranks)
-    other = scorer.score(contexts, targets.foil, 0).log_probabilities.sum(1, keepdims=True)
+    foil = _finite(scorer.score(contexts, targets.foil, 0))
+    other = foil.log_probabilities.sum(1, keepdims=True)
     log_odds = values - other
     return Readings(log_odds, expit(log_odds), np.where(log_odds >= 0, 1, 2))
+
+
+def _finite(scores: TokenScores) -> TokenScores:
+    """Impossible becomes very unlikely, so that differences stay numbers; NaN is an error."""
+    if np.isnan(scores.log_probabilities).any():
+        raise ModelError(
+            "The model returned no number for a probability. Its weights may be damaged, or too "
+            "coarse (half precision on a processor without it)."
+        )
+    floored = np.maximum(scores.log_probabilities, LEAST_LOG_PROBABILITY)
+    return TokenScores(floored, scores.ranks)
 
 
 def answer_targets(tokens: Sequence[AnswerToken], start: int, stop: int) -> Targets:

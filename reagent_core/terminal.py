@@ -17,19 +17,30 @@ from rich.text import Text
 from reagent_core.colours import level, swatch
 from reagent_core.config import preset_of
 from reagent_core.explanation import Explanation
-from reagent_core.sentences import fact_sentence, ranking, summary, target_name, unit_names
-from reagent_core.strip import Measure, answer_words, prompt_strip
-from reagent_core.wording import change, factor, interval, percent, quoted, visible
+from reagent_core.sentences import (
+    Measure,
+    fact_sentence,
+    interval_words,
+    main_measure,
+    ranking,
+    summary,
+    target_name,
+    unit_names,
+)
+from reagent_core.strip import answer_words, prompt_strip
+from reagent_core.wording import change, factor, percent, quoted, visible
 
 MOST_ROWS = 10
 TOKENS_A_WORD = 3
+LEGENDS: dict[Measure, str] = {
+    "effect": "Blue speaks for the target, orange against it; stronger colour, larger effect.",
+    "score": "Stronger colour, higher ReAGent score.",
+}
 
 
 def printable(text: str) -> str:
     """`text` with blanks and line ends as they are and all other invisible characters shown."""
-    return "".join(
-        character if character in " \n" else visible(character) for character in text
-    )
+    return "".join(character if character in " \n" else visible(character) for character in text)
 
 
 def dark_background(environment: Mapping[str, str]) -> bool:
@@ -43,7 +54,7 @@ def prompt_text(explanation: Explanation, *, dark: bool) -> Text:
     Under the `paper` preset colours follow the published score. Folded template parts are named.
     """
     shown = Text()
-    for piece in prompt_strip(explanation, _measure(explanation)):
+    for piece in prompt_strip(explanation, main_measure(explanation)):
         if piece.fold is not None:
             shown.append(f"‹{piece.fold}›", Style(dim=True))
             continue
@@ -72,9 +83,7 @@ def unit_table(explanation: Explanation) -> Table:
     """The strongest units: score, effect as a factor, 95% interval."""
     odds = explanation.target.instead_of is not None
     units, names = explanation.units, unit_names(explanation.units)
-    order = ranking(explanation)
-    if _measure(explanation) == "score":
-        order = sorted(order, key=lambda i: -(units[i].score or 0.0))
+    order = ranking(explanation, main_measure(explanation))
     table = Table(box=None, pad_edge=False)
     table.add_column("", justify="right")
     table.add_column(explanation.config.granularity.capitalize(), overflow="fold")
@@ -83,13 +92,12 @@ def unit_table(explanation: Explanation) -> Table:
     table.add_column("95% interval")
     for place, i in enumerate(order[:MOST_ROWS], start=1):
         unit = units[i]
-        sure = unit.effect_low is not None and unit.effect_high is not None
         table.add_row(
             Text(str(place)),
             Text(names[i]),
             Text("" if unit.score is None else f"{unit.score:.3f}"),
             Text("not known" if unit.effect is None else change(unit.effect, odds=odds)),
-            Text(interval(unit.effect_low or 0.0, unit.effect_high or 0.0) if sure else ""),
+            Text(interval_words(unit, odds=odds) or ""),
         )
     return table
 
@@ -131,7 +139,7 @@ def show(console: Console, explanation: Explanation, *, dark: bool, stored: bool
         told += f" against {percent(target.instead_of.probability)}"
     say(Text.assemble(("Target  ", "bold"), printable(told)))
     if console.is_terminal and not console.no_color:
-        say("Blue speaks for the target, orange against it; stronger colour, larger effect.", "dim")
+        say(LEGENDS[main_measure(explanation)], "dim")
     say("")
     say(summary(explanation), "bold")
     if fact := fact_sentence(explanation):
@@ -159,10 +167,6 @@ def progress_bar(console: Console) -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
-
-
-def _measure(explanation: Explanation) -> Measure:
-    return "score" if preset_of(explanation.config) == "paper" else "effect"
 
 
 def _origin(explanation: Explanation, *, stored: bool) -> str:

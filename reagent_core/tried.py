@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import groupby
 
 from reagent_core.explanation import Explanation, Step
-
-# Stands for a probability too small for a float, so that its logarithm is finite.
-TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,6 @@ def tried(explanation: Explanation, limit: int = 30) -> list[TriedPrompt]:
     zero. Equal prompts of several probes are shown once, steps that replaced nothing never. Of a
     chat only the part between the first and the last replaceable unit is shown.
     """
-    original = _original_value(explanation)
     steps: dict[tuple[tuple[int, ...], tuple[str, ...]], Step] = {}
     for step in explanation.trace:
         if step.replaced:
@@ -52,19 +47,11 @@ def tried(explanation: Explanation, limit: int = 30) -> list[TriedPrompt]:
         TriedPrompt(
             segments=_segments(explanation, step),
             probability=step.probability,
-            drop=original - step.value,
+            drop=explanation.target.value - step.value,
             replaced=len(step.replaced),
         )
         for step in ordered[:limit]
     ]
-
-
-def _original_value(explanation: Explanation) -> float:
-    target = explanation.target
-    value = math.log(max(target.probability, TINY))
-    if target.instead_of is not None:
-        value -= math.log(max(target.instead_of.probability, TINY))
-    return value
 
 
 def _segments(explanation: Explanation, step: Step) -> tuple[Segment, ...]:

@@ -69,11 +69,11 @@ def change(effect: float, *, odds: bool = False) -> str:
     return f"{factor(effect)} {less if effect > 0 else more}"
 
 
-def interval(low: float, high: float) -> str:
+def interval(low: float, high: float, *, odds: bool = False) -> str:
     """A 95% interval in nats as "20 to 120 times".
 
     Both bounds on one side of 0 are given without direction (the sentence has said it); an
-    interval that contains 0 names both directions.
+    interval that contains 0 names both directions, of the odds if `odds` (against a foil).
     """
     if low > 0 or high < 0:
         near, far = sorted((_times(low), _times(high)))
@@ -81,13 +81,14 @@ def interval(low: float, high: float) -> str:
             return f"over {CAP:,} times"
         return f"{_bound(near)} to {_bound(far)} times"
     more, less = _times(low), _times(high)
+    up, down, what = ("higher", "lower", "odds") if odds else ("more", "less", "likely")
     if max(more, less) < SAME:
-        return "about as likely"
+        return "about the same odds" if odds else "about as likely"
     if more < SAME:
-        return f"up to {_bound(less)} times less likely"
+        return f"up to {_bound(less)} times {down} {what}"
     if less < SAME:
-        return f"up to {_bound(more)} times more likely"
-    return f"from {_bound(more)} times more to {_bound(less)} times less likely"
+        return f"up to {_bound(more)} times {up} {what}"
+    return f"from {_bound(more)} times {up} to {_bound(less)} times {down} {what}"
 
 
 def _visible_character(character: str) -> str:

@@ -87,24 +87,35 @@ def make_units(specs: Sequence[UnitSpec]) -> tuple[UnitScore, ...]:
     return tuple(units)
 
 
-def make_trace(units: Sequence[UnitScore], probability: float, steps: int) -> tuple[Step, ...]:
-    """Steps whose values follow the effects, with a little seeded noise."""
+def make_trace(
+    units: Sequence[UnitScore], value: float, steps: int, *, odds: bool = False
+) -> tuple[Step, ...]:
+    """Steps whose values follow the effects, with a little seeded noise.
+
+    `value`: of the target under the original prompt (nats), log-odds with `odds`.
+    """
     draw = random.Random(7)
     free = [i for i, unit in enumerate(units) if not unit.protected]
+
+    def probability(value: float) -> float:
+        return math.exp(value) / (1 + math.exp(value)) if odds else math.exp(value)
+
     trace = []
     for number in range(steps):
         replaced = tuple(i for i in free if draw.random() < 0.3) or (free[0],)
         loss = sum(units[i].effect or 0.0 for i in replaced)
-        value = min(math.log(probability) - loss + draw.gauss(0, 0.2), -1e-6)
+        tried = value - loss + draw.gauss(0, 0.2)
+        if not odds:
+            tried = min(tried, -1e-6)
         trace.append(
             Step(
                 probe=number % 2,
                 step=number // 2 + 1,
                 replaced=replaced,
                 replacements=tuple(" Greece" if i == 5 else " other" for i in replaced),
-                probability=math.exp(value),
-                value=value,
-                change=probability - math.exp(value),
+                probability=probability(tried),
+                value=tried,
+                change=probability(value) - probability(tried),
                 scores=tuple(0.0 for _ in free),
             )
         )
@@ -131,6 +142,11 @@ def make_explanation(
     free = [i for i, unit in enumerate(units) if unit.effect is not None]
     strongest = max(free, key=lambda i: units[i].effect or 0.0, default=None)
     joint = math.prod(token.probability for token in chosen)
+    value = sum(math.log(token.probability) for token in chosen)
+    foil = None
+    if instead_of is not None:
+        foil = Foil(text=instead_of, token_ids=(9,), probability=0.08)
+        value -= math.log(foil.probability)
     facts = (
         ()
         if fact is None or strongest is None
@@ -146,11 +162,10 @@ def make_explanation(
             text="".join(token.text for token in chosen),
             token_ids=tuple(token.token_id for token in chosen),
             probability=joint,
+            value=value,
             answer_start=target[0],
             answer_stop=target[1],
-            instead_of=Foil(text=instead_of, token_ids=(9,), probability=0.08)
-            if instead_of is not None
-            else None,
+            instead_of=foil,
         ),
         units=units,
         facts=facts,
@@ -171,8 +186,24 @@ def make_explanation(
         versions={"python": "3.11"},
         counts=Counts(forwards=12, sequences=80, tokens=1200),
         seconds=3.2,
-        trace=make_trace(units, joint, steps) if free else (),
+        trace=make_trace(units, value, steps, odds=foil is not None) if free else (),
     )
+
+
+def without_intervals(explanation: Explanation) -> Explanation:
+    """The same effects, but how sure they are is not known."""
+    unknown = {"effect_low": None, "effect_high": None}
+    units = tuple(unit.model_copy(update=unknown) for unit in explanation.units)
+    return explanation.model_copy(update={"units": units})
+
+
+def with_scores(explanation: Explanation, scores: Sequence[float | None]) -> Explanation:
+    """The same effects, other ReAGent scores, one a unit."""
+    units = tuple(
+        unit.model_copy(update={"score": score})
+        for unit, score in zip(explanation.units, scores, strict=True)
+    )
+    return explanation.model_copy(update={"units": units})
 
 
 def make_whole_answer(

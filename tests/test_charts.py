@@ -25,7 +25,7 @@ from components.charts import (
     ticks,
 )
 from reagent_core.colours import contrast
-from tests.examples import UnitSpec, make_explanation
+from tests.examples import UnitSpec, make_explanation, without_intervals
 
 
 def drawn(chart: Chart) -> str:
@@ -50,6 +50,25 @@ def test_bars_are_drawn_in_order_with_factors_on_the_axis() -> None:
     places = [svg.index(f">{name}<") for name in ("Thailand", "capital", "city")]
     assert places == sorted(places)
     assert ">×100<" in svg and ">same<" in svg
+
+
+def test_axes_against_a_foil_speak_of_odds() -> None:
+    specs: list[UnitSpec] = [("a", (2, 1, 3)), (" not", (-2, -3, -1))]
+    explanation = make_explanation(specs, instead_of=" Paris")
+    bars = drawn(effects_chart(explanation))
+    assert "times higher odds" in bars and "times lower odds without it" in bars
+    curves = drawn(curves_chart(explanation, np.tile([2.0, -2.0], (4, 1))))
+    assert "times lower odds without it" in curves
+    assert "likely" not in bars + curves
+    assert "lower odds" not in drawn(effects_chart(make_explanation(specs)))
+
+
+def test_an_unknown_interval_is_no_whisker() -> None:
+    chart = effects_chart(without_intervals(make_explanation()))
+    assert chart.rows["low"].tolist() == chart.rows["high"].tolist()
+    assert chart.rows["low"].tolist() == chart.rows["effect"].tolist()
+    assert set(chart.rows["sure"]) == {"not known"}
+    assert ">Thailand<" in drawn(chart)
 
 
 def test_no_effects_no_bars() -> None:

@@ -45,8 +45,14 @@ def test_too_few_steps_are_no_effect_yet() -> None:
 
 
 def test_a_unit_always_replaced_is_compared_with_the_original() -> None:
-    found = effects(np.ones((4, 1), bool), np.full((4, 1), -3.0), np.array([-1.0]))
+    found = effects(np.ones((5, 1), bool), np.full((5, 1), -3.0), np.array([-1.0]))
     assert (found.mean[0, 0], found.low[0, 0], found.high[0, 0]) == (2.0, 2.0, 2.0)
+
+
+def test_a_few_equal_values_are_no_certainty() -> None:
+    replaced = np.array([[True], [True], [False], [False]])
+    found = effects(replaced, np.array([[-5.0], [-5.0], [-1.0], [-1.0]]), np.array([-1.0]))
+    assert found.mean[0, 0] == 4.0 and np.isnan(found.low[0, 0])
 
 
 def test_running_effects_end_at_the_effect() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Sequence
 
 import pytest
 
 from reagent_core.config import Config
 from reagent_core.errors import Cancelled, InputError
 from reagent_core.explain import MAX_PROMPT_TOKENS, explain, explain_now
-from reagent_core.explanation import Turn
+from reagent_core.explanation import Turn, dump
 from reagent_core.request import AnswerTokens, GivenText, Request, WholeAnswer
+from reagent_core.sentences import summary
 from tests.tiny import TinyScorer
 
 QUICK = Config(probes=2, min_steps=20, max_steps=30)
@@ -100,6 +103,7 @@ def test_a_chat_keeps_its_template_and_system_turn() -> None:
         ({"prompt": "a\ud800b"}, "prompt", "surrogate"),
         ({"prompt": "big " * 3000}, "prompt", f"3,000 tokens; .* at most {MAX_PROMPT_TOKENS:,}"),
         ({"target": GivenText(text=" ")}, "target", "empty"),
+        ({"target": GivenText(text=" big" * 300)}, "target", "300 tokens; at most 256"),
         ({"target": GivenText(text="paris", instead_of="paris")}, "target", "same text"),
         ({"target": AnswerTokens(start=9, stop=10)}, "target", "no token 9"),
         ({"protected": ((0, 24),)}, "prompt", "protected"),
@@ -117,6 +121,33 @@ def test_a_prompt_longer_than_the_model_reads_is_refused() -> None:
     scorer.context_length = 100
     with pytest.raises(InputError, match="120 tokens; this model reads 100, of which 3"):
         explain_now(request(prompt="big " * 120), scorer)
+
+
+def test_an_impossible_target_stays_a_number() -> None:
+    explanation = explain_now(
+        request(target=GivenText(text="madrid")),
+        TinyScorer(lambda words: {"madrid": 0.0 if "france" in words else 0.9}),
+    )
+    assert explanation.target.probability == 0 and math.isfinite(explanation.target.value)
+    assert '"units"' in dump(explanation)  # refuses NaN and infinity
+
+
+def test_noise_is_not_called_important() -> None:
+    """A target that follows nothing in the prompt: about one run in twenty may claim it does."""
+
+    def rule(words: Sequence[str]) -> dict[str, float]:
+        return {"paris": 0.05 + 0.9 * random.Random(" ".join(words)).random()}
+
+    claimed = 0
+    for seed in range(40):
+        config = Config(probes=3, min_steps=30, max_steps=30, selection="balanced", seed=seed)
+        choice = GivenText(text="paris")
+        prompt = "a big red green blue one two three"
+        explanation = explain_now(
+            request(prompt, target=choice, config=config), TinyScorer(rule)
+        )
+        claimed += explanation.verdict.settled or "mattered most" in summary(explanation)
+    assert claimed <= 5  # 5% of 40 is 2; more than 5 has a probability under 2%
 
 
 def test_an_answer_that_ends_at_once_is_said() -> None:

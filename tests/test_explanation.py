@@ -55,6 +55,10 @@ def test_the_top_level_has_what_readers_rely_on(text: str) -> None:
         (lambda data: data["units"][0].update(start="x"), "at 'units.0.start'"),
         (lambda data: data["config"].update(ratio=2), "at 'config.ratio'"),
         (lambda data: data.pop("verdict"), "at 'verdict'"),
+        (lambda data: data["units"][0].update(effect=float("nan")), "at 'units.0.effect'"),
+        (lambda data: data["facts"][0].update(unit=99), "unit 99"),
+        (lambda data: data["trace"][0].update(replaced=[77], replacements=["x"]), "not there"),
+        (lambda data: data["units"][0].update(start=1), "are not 'the'"),
     ],
 )
 def test_what_is_not_known_is_refused_with_the_place(text: str, change, reason: str) -> None:

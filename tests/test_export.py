@@ -10,9 +10,17 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
+from reagent_core.config import PRESETS
 from reagent_core.export import COLUMNS, scores_csv
 from reagent_core.report import html_report
-from tests.examples import UnitSpec, make_chat, make_explanation, make_whole_answer
+from tests.examples import (
+    UnitSpec,
+    make_chat,
+    make_explanation,
+    make_whole_answer,
+    with_scores,
+    without_intervals,
+)
 
 HOSTILE = ["<img src=x onerror=alert(1)>", "</script>", "**bold**", "\u2028", "{{ 7 * 7 }}", "<!--"]
 HOSTILE_UNITS: list[UnitSpec] = [
@@ -152,3 +160,29 @@ def test_report_of_a_run_that_has_told_nothing_yet() -> None:
     page = Page(html_report(explanation.model_copy(update={"units": units})))
     assert "cannot be told yet" in page.text
     assert json.loads(page.scripts[0])["views"][0]["bars"] == []
+
+
+def test_report_under_the_paper_preset_goes_by_score() -> None:
+    specs: list[UnitSpec] = [("a", (4, 3, 5)), (" b", (2, 1, 3))]
+    paper = with_scores(make_explanation(specs, config=PRESETS["paper"]), (0.2, 0.8))
+    data = json.loads(Page(html_report(paper)).scripts[0])
+    (view,) = data["views"]
+    assert data["measure"] == "score"
+    assert view["sentence"].startswith("“b” has the highest ReAGent score")
+    assert [row["name"] for row in view["rows"]] == ["b", "a"]
+    assert [token["weight"] for token in view["tokens"]] == [0.25, 1.0]
+
+
+def test_report_against_a_foil_speaks_of_odds() -> None:
+    text = " ".join(Page(html_report(make_explanation(instead_of=" Paris"))).text.split())
+    assert "How many times lower the odds of the target against the other text become" in text
+    assert "Orange bars: higher odds." in text
+    plain = " ".join(Page(html_report(make_explanation())).text.split())
+    assert "How many times less likely the target becomes when" in plain
+
+
+def test_report_of_effects_without_intervals() -> None:
+    data = json.loads(Page(html_report(without_intervals(make_explanation()))).scripts[0])
+    bar = data["views"][0]["bars"][0]
+    assert (bar["low"], bar["high"]) == (None, None)
+    assert bar["words"] == "Without it about 50 times less likely"

@@ -83,20 +83,19 @@ def test_exact_draws_every_pair_equally_often() -> None:
 
 
 @some
-@given(n=counts, ratio=st.floats(0.02, 0.66), probe=places, number=st.integers(0, 50))
-def test_balanced_replaces_every_unit_once_in_each_round(
-    n: int, ratio: float, probe: int, number: int
+@given(n=counts, twentieths=st.integers(1, 19), probe=places, number=st.integers(0, 50))
+def test_balanced_replaces_every_unit_equally_often_in_each_round(
+    n: int, twentieths: int, probe: int, number: int
 ) -> None:
-    config = Config(selection="balanced", ratio=ratio)
-    parts = round(1 / ratio)
-    deal = [unit_mask(n, config, probe, number * parts + part) for part in range(parts)]
-    assert (np.sum(deal, axis=0) == 1).all()
+    config = Config(selection="balanced", ratio=twentieths / 20)
+    deal = [unit_mask(n, config, probe, number * 20 + place) for place in range(20)]
+    assert (np.sum(deal, axis=0) == twentieths).all()
 
 
-def test_balanced_has_two_parts_however_large_r_is() -> None:
-    config = Config(selection="balanced", ratio=0.9)
-    masks = np.stack([unit_mask(1000, config, 0, step) for step in range(2)])
-    assert (masks.sum(0) == 1).all() and 400 < masks[0].sum() < 600
+@pytest.mark.parametrize("ratio", [0.001, 0.999])
+def test_balanced_keeps_and_replaces_every_unit_however_extreme_r_is(ratio: float) -> None:
+    masks = [unit_mask(9, Config(selection="balanced", ratio=ratio), 0, k) for k in range(20)]
+    assert set(np.sum(masks, axis=0)) <= {1, 19}
 
 
 def test_balanced_replaces_units_independently_of_each_other() -> None:

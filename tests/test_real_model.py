@@ -135,3 +135,10 @@ def test_larger_units_are_replaced_as_one(bundled: TransformersScorer, granulari
         "word": " Thailand",
         "sentence": " I was staying in the capital city of",
     }[granularity]
+
+
+def test_answers_are_greedy_whatever_the_model_ships(bundled: TransformersScorer) -> None:
+    """Probabilities explain an answer only if it is made of the likeliest tokens."""
+    ids = bundled.tokenizer.encode("one two three one two three", add_special_tokens=True).token_ids
+    for token in bundled.generate(ids, 4):
+        assert token.probability >= max(other.probability for other in token.alternatives)

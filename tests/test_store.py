@@ -38,7 +38,7 @@ def explain(answer: str = "Paris", steps: int = 2, units: int = 3, inner: int = 
     return Explanation(
         prompt="word " * units,
         answer=answer,
-        target=TargetInfo(text=answer, token_ids=(7,), probability=0.5),
+        target=TargetInfo(text=answer, token_ids=(7,), probability=0.5, value=-0.693),
         units=tuple(
             UnitScore(text="word ", start=5 * n, end=5 * n + 5, protected=False, score=1 / units)
             for n in range(units)

@@ -20,6 +20,8 @@ from tests.examples import (
     make_explanation,
     make_trace,
     make_whole_answer,
+    with_scores,
+    without_intervals,
 )
 
 
@@ -120,7 +122,32 @@ def test_prompt_strip_is_coloured_by_effect() -> None:
     assert pieces[0].lines == (
         "“a”",
         "Without it about 55 times less likely (95% sure: 20 to 150 times)",
-        "ReAGent score 0.980, place 1 of 3",
+        "ReAGent score 0.980",
+        "Place 1 of 3 by effect",
+    )
+
+
+def test_the_place_is_by_what_the_colours_show() -> None:
+    explanation = make_explanation([("a", (4, 3, 5)), (" b", (2, 1, 3)), (" c", (0, -1, 1))])
+    other = with_scores(explanation, (0.1, 0.3, 0.6))
+    assert [piece.lines[2:] for piece in prompt_strip(other, "score")] == [
+        ("ReAGent score 0.100", "Place 3 of 3 by score"),
+        ("ReAGent score 0.300", "Place 2 of 3 by score"),
+        ("ReAGent score 0.600", "Place 1 of 3 by score"),
+    ]
+    assert prompt_strip(other)[2].lines[2:] == ("ReAGent score 0.600", "Place 3 of 3 by effect")
+
+
+def test_an_effect_without_an_interval_is_told_without_one() -> None:
+    pieces = prompt_strip(without_intervals(make_explanation()))
+    assert pieces[5].lines[1] == "Without it about 50 times less likely"
+
+
+def test_intervals_against_a_foil_are_odds() -> None:
+    (piece,) = prompt_strip(make_explanation([("a", (0.1, -1.1, 1.1))], instead_of=" Paris"))
+    assert piece.lines[1] == (
+        "Without it about 1.1 times lower odds (95% sure: from 3 times higher to 3 times lower "
+        "odds)"
     )
 
 
@@ -171,10 +198,25 @@ def test_tried_prompts_come_with_the_largest_drop_first() -> None:
     assert rows[0].drop == pytest.approx(math.log(0.42) - math.log(rows[0].probability))
 
 
+def test_drops_are_counted_from_a_probability_too_small_for_a_float() -> None:
+    explanation = make_explanation(answer=(" a", " b"), target=(0, 2), probability=1e-200)
+    assert explanation.target.probability == 0.0
+    (step, *_) = explanation.trace
+    step = step.model_copy(update={"value": 2 * math.log(1e-200) - 5})
+    (row,) = tried(explanation.model_copy(update={"trace": (step,)}))
+    assert row.drop == pytest.approx(5)
+
+
+def test_drops_against_a_foil_are_log_odds() -> None:
+    row = tried(make_explanation(instead_of=" Paris"))[0]
+    odds = row.probability / (1 - row.probability)
+    assert row.drop == pytest.approx(math.log(0.42 / 0.08) - math.log(odds))
+
+
 def test_replaced_words_are_marked() -> None:
     specs: list[UnitSpec] = [("I", (0, 0, 0)), (" like", (1, 0, 2)), (" tea", (0, 0, 0))]
     explanation = make_explanation(specs, steps=0)
-    step = make_trace(explanation.units, 0.42, 1)[0]
+    step = make_trace(explanation.units, math.log(0.42), 1)[0]
     step = step.model_copy(update={"replaced": (1,), "replacements": (" hate",)})
     again = step.model_copy(update={"probe": 1})
     empty = step.model_copy(update={"replaced": (), "replacements": ()})

@@ -13,7 +13,15 @@ from reagent_core.colours import swatch
 from reagent_core.config import PRESETS
 from reagent_core.explanation import Explanation
 from reagent_core.terminal import dark_background, printable, prompt_text, show, unit_table
-from tests.examples import BANGKOK, make_chat, make_explanation, make_whole_answer
+from tests.examples import (
+    BANGKOK,
+    UnitSpec,
+    make_chat,
+    make_explanation,
+    make_whole_answer,
+    with_scores,
+    without_intervals,
+)
 
 
 def backgrounds(explanation: Explanation) -> dict[str, str | None]:
@@ -53,6 +61,21 @@ def test_under_the_paper_preset_scores_are_the_main_thing() -> None:
     scores = {unit.text: unit.score or 0.0 for unit in paper.units}
     expected = scores[" capital"] / scores[" Thailand"]
     assert colours[" capital"] == swatch(expected, dark=True).background
+
+
+def test_under_the_paper_preset_the_table_is_by_score() -> None:
+    specs: list[UnitSpec] = [("a", (4, 3, 5)), (" b", (2, 1, 3)), (" c", None)]
+    paper = make_explanation(specs, config=PRESETS["paper"])
+    paper = with_scores(paper, (0.2, 0.8, None))
+    assert [str(cell) for cell in unit_table(paper).columns[1].cells] == ["b", "a"]
+    assert "Stronger colour, higher ReAGent score." in screen(paper)
+
+
+def test_the_table_has_no_interval_where_none_is_known_and_odds_against_a_foil() -> None:
+    unknown = unit_table(without_intervals(make_explanation()))
+    assert {str(cell) for cell in unknown.columns[4].cells} == {""}
+    foil = unit_table(make_explanation([("a", (0.1, -1.1, 1.1))], instead_of=" Paris"))
+    assert str(next(iter(foil.columns[4].cells))) == "from 3 times higher to 3 times lower odds"
 
 
 def test_hostile_token_text_stays_text() -> None:

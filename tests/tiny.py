@@ -86,7 +86,8 @@ class TinyScorer:
             rows = [self.distribution(context + list(continuation[:i]))
                     for i in range(start, len(continuation))]  # fmt: skip
             chosen = [row[continuation[start + i]] for i, row in enumerate(rows)]
-            logs.append(np.log(chosen))
+            with np.errstate(divide="ignore"):
+                logs.append(np.log(chosen))
             ranks.append([(row > p).sum() + 1 for row, p in zip(rows, chosen, strict=True)])
         return TokenScores(np.array(logs), np.array(ranks, np.int64))
 

@@ -53,6 +53,9 @@ class TransformersScorer:
         named = eos if isinstance(eos, list) else [eos]
         self._end_ids = sorted({i for i in (*named, tokenizer.eos_token_id) if i is not None})
         self._pad_id = self._end_ids[0] if self._end_ids else 0
+        # Plain greedy decoding: what a call leaves open is filled in from here, and a model's own
+        # penalties would choose tokens that its probabilities do not explain.
+        model.generation_config = GenerationConfig()
 
     @property
     def info(self) -> ModelInfo:
