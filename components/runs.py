@@ -103,6 +103,13 @@ def start(request: Request) -> str:
     return key
 
 
+def open_run(key: str) -> None:
+    """Put the run into the address, and no example."""
+    st.query_params.clear()
+    st.query_params["run"] = key
+    st.session_state["example"] = None
+
+
 def request_of(key: str) -> Request | None:
     """What this session asked for under this key."""
     asked: dict[str, Request] = st.session_state.get("requests", {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from components.plain import plain_text
-from components.runs import cancel, unfinished
+from components.runs import cancel, open_run, unfinished
 from reagent_core.wording import quoted
 
 
@@ -40,12 +40,6 @@ def _tray() -> None:
         else:
             st.caption("Loading the model")
         with st.container(horizontal=True):
-            if st.button("Open", key=f"open {job.key}", on_click=_open, args=(job.key,)):
+            if st.button("Open", key=f"open {job.key}", on_click=open_run, args=(job.key,)):
                 st.rerun()  # the page, too, not only the tray
             st.button("Cancel", key=f"stop {job.key}", on_click=cancel, args=(job.key,))
-
-
-def _open(key: str) -> None:
-    st.query_params.clear()
-    st.query_params["run"] = key
-    st.session_state["example"] = None

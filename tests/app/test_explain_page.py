@@ -163,3 +163,43 @@ def test_an_unknown_link_is_said(scorer: TinyScorer) -> None:
 def test_an_unknown_example_opens_the_first(scorer: TinyScorer) -> None:
     test = page(example="nothing")
     assert not test.exception and test.session_state["example"] == "travel"
+
+
+def test_a_result_the_store_did_not_keep_is_shown_all_the_same(
+    scorer: TinyScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "put", lambda *_: None)
+    test = page()
+    test.text_area(key="prompt").set_value("the capital of france is")
+    press(test, "Explain")
+    runs.job_queue().get(job_of(test)).wait(30)
+    test.run()
+    assert not test.exception and not test.info and not test.warning
+
+
+def test_what_has_not_settled_can_be_continued(scorer: TinyScorer) -> None:
+    scorer.rule = lambda words: {"paris": 0.6}  # whatever the prompt: nothing to find
+    test = page()
+    test.text_area(key="prompt").set_value("a big red city in spain is")
+    press(test, "Explain")
+    first = runs.job_queue().get(job_of(test)).wait(30).progress.explanation
+    assert not first.verdict.settled
+    test.run()
+    press(test, "Run 64 more steps")
+    longer = runs.job_queue().get(job_of(test)).wait(30).progress.explanation
+    assert longer.config.max_steps == first.config.max_steps + 64
+    made = {(step.probe, step.step): step for step in longer.trace}
+    for step in first.trace:  # the steps of the first run come again
+        again = made[step.probe, step.step]
+        assert (again.replaced, again.value) == (step.replaced, step.value)
+
+
+def test_user_text_in_an_error_is_not_markdown(scorer: TinyScorer) -> None:
+    test = page()
+    test.text_area(key="prompt").set_value("the capital")
+    test.text_input(key="target_text").set_value("x" * 3 + " ![i](http://evil/a.png) **b**")
+    scorer.context_length = 4
+    press(test, "Explain")
+    runs.job_queue().get(job_of(test)).wait(30)
+    test.run()
+    assert "](" not in test.error[0].value and "**" not in test.error[0].value
