@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Importing torch keeps a core busy for seconds; the first page goes out before that.
-_WARM_UP_DELAY_S = 3.0
+# Importing torch keeps a core busy for seconds: it waits for the first page to be out, or for this
+# long when nobody comes.
+_WARM_UP_PATIENCE_S = 20.0
+_page_is_out = threading.Event()
 
 # Browsers let a hidden tab act once a minute.
 _GRACE_S = 180.0
@@ -71,7 +73,10 @@ def warm_up() -> None:
     """Load the bundled model in the background, so that the first run need not wait for it."""
 
     def load() -> None:
-        time.sleep(_WARM_UP_DELAY_S)
+        import components.run_view  # noqa: F401  (what the first page is drawn with)
+
+        _page_is_out.wait(_WARM_UP_PATIENCE_S)
+        time.sleep(1.0)  # the browser draws it, often on the same machine
         try:
             import reagent_core.explain  # noqa: F401  (SciPy takes a second of its own)
 
@@ -80,6 +85,11 @@ def warm_up() -> None:
             log.warning("%s", error)
 
     threading.Thread(target=load, name="warm-up", daemon=True).start()
+
+
+def page_is_out() -> None:
+    """Tell the warm-up that a first page has been drawn."""
+    _page_is_out.set()
 
 
 def owner() -> str:

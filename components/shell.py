@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from components.runs import page_is_out
 from components.tray import job_tray
 
 _PAGES = Path(__file__).parent.parent / "pages"
@@ -29,3 +30,4 @@ page = st.navigation(
 with st.sidebar:
     job_tray()
 page.run()
+page_is_out()
