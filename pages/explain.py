@@ -75,7 +75,6 @@ def form() -> None:
             placeholder="The capital of France is",
         )
         complain("prompt")
-        complain("file")
         row = st.container(horizontal=True, vertical_alignment="bottom")
         with row:
             mode = st.segmented_control(

@@ -138,8 +138,10 @@ class ModelInfo(_Record):
 
 
 class Counts(_Record):
-    """Work done: forward calls, sequences in them, tokens in those. Cached ones do not count.
+    """Work of the attribution: forward calls, sequences in them, tokens in those.
 
+    Replaced prompts, stop tests and facts; each distinct prompt once. The answer's generation and
+    the prediction of replacements are not in it.
     `discarded`: sequences computed and thrown away because a probe had stopped meanwhile.
     """
 
