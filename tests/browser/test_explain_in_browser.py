@@ -32,9 +32,10 @@ def press_explain(page: Page) -> None:
     page.get_by_role("button", name="Explain", exact=True).click()
 
 
-def finished(page: Page) -> None:
-    """Wait until the run's verdict is there and nothing moves any more."""
+def finished(page: Page, prompt: str) -> None:
+    """Wait until the run of this prompt shows its verdict and nothing moves any more."""
     page.wait_for_url(re.compile("run="))
+    expect(prompt_strip(page)).to_contain_text(prompt)  # what stood there before is gone
     expect(page.get_by_text(re.compile("^(Settled|Not settled): "))).to_be_visible(timeout=120_000)
     expect(page.get_by_test_id("stMain").get_by_test_id("stProgress")).to_have_count(0)
 
@@ -90,7 +91,7 @@ def test_explain_a_new_prompt_to_the_end(server: str, open_page: Open) -> None:
     page = open_page(server)
     type_prompt(page, "The capital of France is", length=3)
     press_explain(page)
-    finished(page)
+    finished(page, "The capital of France is")
     answer_strip(page).get_by_role("button").filter(has_text="Paris").click()
     expect(page.get_by_text("“France” mattered most for “Paris”")).to_be_visible()
 
@@ -129,8 +130,8 @@ def test_two_sessions_share_one_run_and_a_widget_touched_restarts_nothing(
         press_explain(page)
     first.get_by_label("Your prompt").fill("something else meanwhile")
     first.get_by_label("Your prompt").press("Control+Enter")
-    finished(first)
-    finished(second)
+    finished(first, "The opposite of hot is")
+    finished(second, "The opposite of hot is")
     assert first.url == second.url
     expect(first.get_by_label("Your prompt")).to_have_value("something else meanwhile")
 
@@ -154,8 +155,7 @@ def test_hostile_text_stays_text(server: str, open_page: Open) -> None:
     hostile = "<img src=http://localhost:9/x onerror=alert(1)> **bold** [a](http://localhost:9/y)"
     type_prompt(page, hostile, length=2)
     press_explain(page)
-    finished(page)
-    expect(prompt_strip(page)).to_contain_text("onerror=alert(1)> **bold** [a](http")
+    finished(page, "onerror=alert(1)> **bold** [a](http")
     assert page.locator("img[src*='localhost:9']").count() == 0
     assert not [request for request in asked if "localhost:9/" in request or request == "1"]
 
