@@ -92,7 +92,8 @@ def continuation_of(prompt: Prompt, text: str, scorer: Scorer) -> Continuation:
                 f"{scorer.context_length:,}. Shorten the target.",
                 "target",
             )
-        scores = scorer.score(np.asarray([prompt.token_ids], np.int64), ids, 0)
+        inputs = np.asarray([[*prompt.token_ids, *ids[:-1]]], np.int64)
+        scores = scorer.score(inputs, ids)
         found.append(Continuation(candidate, ids, float(scores.log_probabilities.sum())))
     if not found:
         advice = (

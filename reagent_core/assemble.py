@@ -23,19 +23,24 @@ from reagent_core.explanation import (
 from reagent_core.prompt import Prompt
 from reagent_core.reagent import StepEvent
 from reagent_core.request import Request
-from reagent_core.scorers.base import FloatArray
-from reagent_core.target import Readings, Targets
+from reagent_core.scorers.base import BoolArray, FloatArray
+from reagent_core.target import Readings
 
 
 @dataclass
 class Run:
-    """What is fixed when the steps begin, and the steps so far (only ever appended to)."""
+    """What is fixed when the steps begin, and the steps so far (only ever appended to).
+
+    `text`: the prompt; `prompt`: all that may be replaced, the answer included where it is
+    context; `context` [T, n]: the free units that stand before a target.
+    """
 
     request: Request
+    text: str
     prompt: Prompt
+    context: BoolArray
     answer: str
     answer_tokens: tuple[AnswerToken, ...]
-    targets: Targets
     infos: tuple[TargetInfo, ...]
     original: Readings
     model: ModelInfo
@@ -52,24 +57,24 @@ class Run:
         free = self.prompt.free_units
         units = [self.prompt.units[i] for i in free]
         for event in events:
-            columns = np.flatnonzero(event.replaced)
-            replaced = tuple(free[column] for column in columns)
-            texts = tuple(
-                self.decode(event.token_ids[list(units[column].positions)].tolist())
-                for column in columns
-            )
+            texts = {
+                column: self.decode(event.token_ids[list(units[column].positions)].tolist())
+                for column in np.flatnonzero(event.replaced).tolist()
+            }
             for target, trace in enumerate(self.traces):
+                own = self.context[target]
+                replaced = [column for column in texts if own[column]]
                 rank = int(event.ranks[target])
                 trace.append(
                     Step(
                         probe=event.probe,
                         step=event.step,
-                        replaced=replaced,
-                        replacements=texts,
+                        replaced=tuple(free[column] for column in replaced),
+                        replacements=tuple(texts[column] for column in replaced),
                         probability=_short(event.probabilities[target]),
                         value=_short(event.values[target]),
                         change=_short(event.change[target]),
-                        scores=tuple(np.round(event.scores[target], 5).tolist()),
+                        scores=tuple(np.round(event.scores[target, own], 5).tolist()),
                         rank=rank or None,
                         stopped=bool(event.stopped[target]),
                     )
@@ -78,12 +83,13 @@ class Run:
     def effects(self) -> Effects:
         """Effects of the free units on all targets, NaN before there are enough steps."""
         if not self.events:
-            nothing = np.full((len(self.infos), len(self.prompt.free_units)), np.nan)
+            nothing = np.full(self.context.shape, np.nan)
             return Effects(nothing, nothing, nothing)
         return effects(
             np.stack([event.replaced for event in self.events]),
             np.stack([event.values for event in self.events]),
             self.original.values[0],
+            self.context,
         )
 
     def strongest(self) -> list[list[int]]:
@@ -116,26 +122,26 @@ def assemble(
         stopped = {e.probe: e.step + 1 for e in run.events if e.stopped[target]}
         using = [s for probe, s in last.items() if probe in stopped] or list(last.values())
         scores = softmax(np.stack(using), axis=1).mean(0) if using else None
-        mean = found.mean[target]
+        own = run.context[target]
         evidence = Evidence(
-            replaced=np.array([e.replaced for e in run.events]).reshape(-1, len(mean)),
+            replaced=np.array([e.replaced[own] for e in run.events]).reshape(-1, own.sum()),
             values=np.array([e.values[target] for e in run.events]),
             probes=np.array([e.probe for e in run.events], np.int64),
             stopped=tuple(stopped.values()),
-            mean=mean,
-            low=found.low[target],
-            high=found.high[target],
+            mean=found.mean[target, own],
+            low=found.low[target, own],
+            high=found.high[target, own],
         )
         turns = run.request.prompt if not isinstance(run.request.prompt, str) else None
         explanations.append(
             Explanation(
                 status=status,
-                prompt=run.prompt.text,
+                prompt=run.text,
                 messages=turns,
                 answer=run.answer,
                 answer_tokens=run.answer_tokens,
                 target=info,
-                units=_units(run.prompt, scores, found, target),
+                units=_units(run, scores, found, target),
                 facts=facts[target] if facts else (),
                 verdict=judge(evidence, config, finished),
                 config=config,
@@ -163,9 +169,12 @@ def _last_scores(run: Run, target: int) -> dict[int, FloatArray]:
 
 
 def _units(
-    prompt: Prompt, scores: FloatArray | None, found: Effects, target: int
+    run: Run, scores: FloatArray | None, found: Effects, target: int
 ) -> tuple[UnitScore, ...]:
-    column = {unit: i for i, unit in enumerate(prompt.free_units)}
+    column = {unit: i for i, unit in enumerate(run.prompt.free_units)}
+    # What was answered after the target is no context of it; it stands last.
+    later = int((~run.context[target]).sum())
+    units = run.prompt.units[: len(run.prompt.units) - later]
 
     def number(values: FloatArray | None, i: int | None) -> float | None:
         if values is None or i is None or np.isnan(values[i]):
@@ -183,5 +192,5 @@ def _units(
             effect_low=number(found.low[target], column.get(index)),
             effect_high=number(found.high[target], column.get(index)),
         )
-        for index, unit in enumerate(prompt.units)
+        for index, unit in enumerate(units)
     )

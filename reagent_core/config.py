@@ -11,6 +11,7 @@ from reagent_core.errors import InputError
 Selection = Literal["bernoulli", "exact", "balanced"]
 Init = Literal["zeros", "uniform"]
 Weights = Literal["unit", "centered"]
+Until = Literal["stop_test", "settled"]
 ReplacerName = Literal["causal_lm", "uniform"]
 Granularity = Literal["token", "word", "sentence"]
 PresetName = Literal["quick", "standard", "thorough", "paper"]
@@ -45,6 +46,11 @@ class Config(BaseModel):
         "causal_lm",
         description="What stands in for a replaced token: the model's own prediction at that "
         "place (causal_lm), or any ordinary token of its vocabulary (uniform).",
+    )
+    until: Until = Field(
+        "stop_test",
+        description="When a run ends: each probe when its stop test passes (stop_test), or all "
+        "when the intervals tell the strongest units from the rest (settled).",
     )
     granularity: Granularity = Field(
         "token", description="What gets one score: a token, a word or a sentence."

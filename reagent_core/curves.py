@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from reagent_core.adjustment import adjusted
 from reagent_core.explanation import Explanation
 
 FloatArray = npt.NDArray[np.float64]
@@ -14,13 +15,15 @@ BoolArray = npt.NDArray[np.bool_]
 def running_effects(replaced: BoolArray, values: FloatArray) -> FloatArray:
     """Effects [K, n] of one target after each of K steps; NaN until a unit was kept and replaced.
 
-    `replaced` [K, n] and `values` [K] (nats) in the order the steps were made.
+    `replaced` [K, n] and `values` [K] (nats) in the order the steps were made. What the other units
+    did is taken out as all K steps tell it, so that the curves end at the effects.
     """
     out = replaced.astype(float)
     kept = 1.0 - out
+    columns = adjusted(replaced, values)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean_out = np.cumsum(values[:, None] * out, 0) / np.cumsum(out, 0)
-        mean_kept = np.cumsum(values[:, None] * kept, 0) / np.cumsum(kept, 0)
+        mean_out = np.cumsum(columns * out, 0) / np.cumsum(out, 0)
+        mean_kept = np.cumsum(columns * kept, 0) / np.cumsum(kept, 0)
     return mean_kept - mean_out
 
 

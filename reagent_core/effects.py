@@ -1,17 +1,20 @@
 """The effect of each unit, from the same steps the scores come from.
 
 effect_i = mean value of the target over the steps that kept unit i - mean over the steps that
-replaced it, in nats. Unlike the ReAGent score it does not sharpen with the number of steps, so
-runs and prompts can be compared, and exp(effect) is a factor one can say aloud.
+replaced it, in nats, both cleared of what the other units did (see `adjustment`). Unlike the
+ReAGent score it does not sharpen with the number of steps, so runs and prompts can be compared,
+and exp(effect) is a factor one can say aloud.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.stats import t as student
 
+from reagent_core.adjustment import adjusted
 from reagent_core.scorers.base import BoolArray, FloatArray
 
 CONFIDENCE = 0.95
@@ -19,48 +22,84 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Effects:
-    """Mean difference and its confidence interval, each [T, n] in nats; NaN where unknown."""
+    """Mean differences [T, n] in nats, their standard errors, and Student's degrees of freedom.
+
+    NaN where unknown.
+    """
 
     mean: FloatArray
-    low: FloatArray
-    high: FloatArray
+    error: FloatArray
+    freedom: FloatArray
+
+    def half_width(self, confidence: float) -> FloatArray:
+        """Half of the confidence interval [T, n], in nats."""
+        quantile = student.ppf(0.5 + confidence / 2, self.freedom)
+        half: FloatArray = np.where(self.error > 0, quantile, 1.0) * self.error
+        return half
+
+    @cached_property
+    def low(self) -> FloatArray:
+        """The lower ends of the 95% intervals."""
+        return self.mean - self.half_width(CONFIDENCE)
+
+    @cached_property
+    def high(self) -> FloatArray:
+        """The upper ends of the 95% intervals."""
+        return self.mean + self.half_width(CONFIDENCE)
 
 
-def effects(replaced: BoolArray, values: FloatArray, original: FloatArray) -> Effects:
-    """Effects of n units on T targets over K steps, with Welch's 95% interval (Welch 1947).
+def effects(
+    replaced: BoolArray,
+    values: FloatArray,
+    original: FloatArray,
+    context: BoolArray | None = None,
+) -> Effects:
+    """Effects of n units on T targets over K steps, with Welch's standard error (Welch 1947).
 
-    `replaced` [K, n]; `values` [K, T] and `original` [T] in nats. A unit replaced in every step is
+    `replaced` [K, n]; `values` [K, T] and `original` [T] in nats; `context` [T, n]: the units that
+    can have an effect on a target (all of them by default). A unit replaced in every step is
     compared with the original prompt; one that was replaced or kept only once has no interval and
     no effect yet. Values that do not vary at all have an interval only from five steps on.
     """
+    targets, n = values.shape[1], replaced.shape[1]
+    found = np.full((3, targets, n), np.nan)
+    for target in range(targets):
+        own = np.ones(n, bool) if context is None else context[target]
+        # Around the original the squares lose no digits.
+        centered = values[:, target] - original[target]
+        found[:, target, own] = _welch(replaced[:, own], adjusted(replaced[:, own], centered))
+    return Effects(*found)
+
+
+def _welch(replaced: BoolArray, columns: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Kept minus replaced for each of n units: mean, standard error, freedom, each [n].
+
+    `columns` [K, n]: the values that are compared for each unit.
+    """
     out = replaced.astype(float)
     kept = 1.0 - out
-    # Around the original the squares lose no digits.
-    centered = values - original
-    n_out, n_kept = out.sum(0), kept.sum(0)  # [n]
+    n_out, n_kept = out.sum(0), kept.sum(0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean_out, var_out = _moments(out, centered, n_out)
-        mean_kept, var_kept = _moments(kept, centered, n_kept)
+        mean_out, var_out = _moments(out, columns, n_out)
+        mean_kept, var_kept = _moments(kept, columns, n_kept)
         always_out = n_kept == 0
-        mean_kept[:, always_out] = 0.0
-        se_out, se_kept = var_out / n_out, np.where(always_out, 0.0, var_kept / n_kept)
-        mean = mean_kept - mean_out
-        error = se_out + se_kept
-        freedom = error**2 / (
-            se_out**2 / (n_out - 1) + np.where(always_out, 0.0, se_kept**2 / (n_kept - 1))
+        mean_kept[always_out] = 0.0
+        square_out, square_kept = var_out / n_out, np.where(always_out, 0.0, var_kept / n_kept)
+        mean, square = mean_kept - mean_out, square_out + square_kept
+        freedom = square**2 / (
+            square_out**2 / (n_out - 1)
+            + np.where(always_out, 0.0, square_kept**2 / (n_kept - 1))
         )
-        half = student.ppf(0.5 + CONFIDENCE / 2, np.where(error > 0, freedom, 1.0)) * np.sqrt(error)
     unknown = (n_out < 2) | ((n_kept < 2) & ~always_out)
-    mean[:, unknown] = np.nan
     # A few equal values look like certainty; they only have not varied yet.
     few = np.minimum(n_out, np.where(always_out, np.inf, n_kept)) < 5
-    half[(error == 0) & few] = np.nan
-    return Effects(mean, mean - half, mean + half)
+    error = np.where(unknown | ((square == 0) & few), np.nan, np.sqrt(square))
+    return np.where(unknown, np.nan, mean), error, np.where(square > 0, freedom, 1.0)
 
 
-def _moments(weight: FloatArray, values: FloatArray, count: FloatArray) -> tuple[FloatArray, ...]:
-    """Mean and unbiased variance [T, n] of `values` [K, T] over the steps with `weight` [K, n]."""
-    mean = (values.T @ weight) / count
-    square = ((values**2).T @ weight) / count
+def _moments(weight: FloatArray, columns: FloatArray, count: FloatArray) -> tuple[FloatArray, ...]:
+    """Mean and unbiased variance [n] of each column over the steps with `weight` [K, n]."""
+    mean = (columns * weight).sum(0) / count
+    square = (columns**2 * weight).sum(0) / count
     variance = np.maximum(square - mean**2, 0.0) * count / (count - 1)
     return mean, variance

@@ -29,3 +29,7 @@ class ModelError(ReagentError):
 
 class Cancelled(ReagentError):
     """The caller asked for the work to stop before there was anything to keep."""
+
+
+class OutOfMemory(ModelError):
+    """A batch did not fit into memory; half of it may."""

@@ -4,35 +4,33 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
-from itertools import chain
 
 import numpy as np
 
-from reagent_core.answer import answer_of, continuation_of
+from reagent_core.answer import answer_of
+from reagent_core.asked import asked
 from reagent_core.assemble import Run, assemble
 from reagent_core.errors import Cancelled, InputError
-from reagent_core.explanation import AnswerToken, Explanation, Fact, Foil, TargetInfo
-from reagent_core.masks import Purpose, generator
-from reagent_core.prompt import Prompt, build_prompt
-from reagent_core.reagent import Meter, run, token_mask
-from reagent_core.replacers.base import Replacer, Substitute
+from reagent_core.explanation import AnswerToken, Explanation, Fact
+from reagent_core.facts import facts_of
+from reagent_core.meter import Meter
+from reagent_core.prompt import Prompt, build_prompt, with_answer
+from reagent_core.reagent import context_units, run
+from reagent_core.replacers.base import Replacer
 from reagent_core.replacers.causal_lm import CausalLMReplacer
 from reagent_core.replacers.uniform import UniformReplacer
-from reagent_core.request import AnswerTokens, GivenText, Request, WholeAnswer
-from reagent_core.scorers.base import BoolArray, Scorer, never
-from reagent_core.strip import word_spans
-from reagent_core.target import Targets, answer_targets, whole_answer_targets
+from reagent_core.request import GivenText, Request
+from reagent_core.scorers.base import LEAST_SHARED, Prefix, Scorer, never
+from reagent_core.target import Targets
 
 # Longer prompts take many minutes on a laptop, and a single forward longer than a cancel may.
 MAX_PROMPT_TOKENS = 1024
 
-# The plain facts: how many of the strongest units (one for each word inside a whole answer, where
-# every further one costs forwards for all), and over how many replacements each.
-FACT_UNITS = 3
-FACT_DRAWS = 8
+# From so many tokens on a cache of the prompt pays even where every token may be replaced.
+LONG_PROMPT = 200
 
 _PACKAGES = ("reagent-dashboard", "torch", "transformers", "tokenizers", "numpy", "scipy")
 
@@ -72,9 +70,12 @@ def explain(
     _check_length(prompt, request, scorer)
     generated = scorer.generate(prompt.token_ids, request.max_new_tokens, cancelled)
     answer, tokens = answer_of(prompt, generated, scorer.tokenizer)
-    targets, infos = _targets(request, prompt, scorer, answer, tokens)
-    meter = Meter(scorer, targets, cancelled, batch_size)
-    original = meter.read(np.asarray([prompt.token_ids], np.int64))
+    targets, infos = asked(request, prompt, scorer, answer, tokens)
+    context = prompt
+    if request.attribute_answer and not isinstance(request.target, GivenText):
+        context, targets = _with_answer(prompt, tokens, targets)
+    meter = Meter(scorer, targets, cancelled, batch_size, _shared(context, scorer))
+    original = meter.read(np.asarray([context.token_ids], np.int64))
     infos = tuple(
         info.model_copy(update={"value": float(value)})
         for info, value in zip(infos, original.values[0], strict=True)
@@ -83,20 +84,21 @@ def explain(
         CausalLMReplacer(scorer) if config.replacer == "causal_lm"
         else UniformReplacer(scorer.tokenizer)
     )  # fmt: skip
-    substitute = replacer.prepare(prompt.token_ids)
+    substitute = replacer.prepare(context.token_ids)
     state = Run(
         request=request,
-        prompt=prompt,
+        text=prompt.text,
+        prompt=context,
+        context=context_units(context, targets),
         answer=answer,
         answer_tokens=tokens,
-        targets=targets,
         infos=infos,
         original=original,
         model=scorer.info,
         versions=_versions(),
         decode=scorer.tokenizer.decode,
     )
-    total = config.probes * (config.max_steps if len(prompt.free_units) > 1 else config.min_steps)
+    total = config.probes * (config.max_steps if len(context.free_units) > 1 else config.min_steps)
 
     def progress(status: str, facts: tuple[tuple[Fact, ...], ...] = ()) -> Progress:
         seconds = time.perf_counter() - started
@@ -105,10 +107,10 @@ def explain(
 
     yield progress("running")
     try:
-        for events in run(prompt, substitute, meter, config):
+        for events in run(context, substitute, meter, config):
             state.add(events)
             yield progress("running")
-        facts = _facts(prompt, substitute, meter, config.seed, state)
+        facts = facts_of(context, substitute, meter, config.seed, state.strongest())
     except Cancelled:
         yield progress("cancelled")
         return
@@ -121,6 +123,23 @@ def explain_now(request: Request, scorer: Scorer) -> Explanation:
     return last.explanation
 
 
+def _with_answer(
+    prompt: Prompt, tokens: Sequence[AnswerToken], targets: Targets
+) -> tuple[Prompt, Targets]:
+    """Prompt and targets where the answer before a target is context that may be replaced."""
+    last = max(start for start, _ in targets.spans)
+    given = tokens[: len(targets.continuation) - 1]
+    return with_answer(prompt, given, last), replace(targets, in_context=True)
+
+
+def _shared(prompt: Prompt, scorer: Scorer) -> Prefix | None:
+    """The prompt as a prefix, where enough of it is never replaced, or it is very long."""
+    frozen = min(min(prompt.units[unit].positions) for unit in prompt.free_units)
+    if frozen < LEAST_SHARED and len(prompt.token_ids) < LONG_PROMPT:
+        return None
+    return scorer.prefix(prompt.token_ids, frozen)
+
+
 def _check_length(prompt: Prompt, request: Request, scorer: Scorer) -> None:
     length, limit = len(prompt.token_ids), scorer.context_length - request.max_new_tokens
     if length > min(limit, MAX_PROMPT_TOKENS):
@@ -131,111 +150,6 @@ def _check_length(prompt: Prompt, request: Request, scorer: Scorer) -> None:
             "are for the answer"
         )
         raise InputError(f"This prompt has {length:,} tokens; {whose}. Shorten it.", "prompt")
-
-
-def _targets(
-    request: Request,
-    prompt: Prompt,
-    scorer: Scorer,
-    answer: str,
-    tokens: tuple[AnswerToken, ...],
-) -> tuple[Targets, tuple[TargetInfo, ...]]:
-    """What is explained, for the engine and for the reader, in the same order."""
-    choice = request.target
-    if isinstance(choice, GivenText):
-        this = continuation_of(prompt, choice.text, scorer)
-        foil = None
-        if choice.instead_of is not None:
-            that = continuation_of(prompt, choice.instead_of, scorer)
-            if that.token_ids == this.token_ids:
-                raise InputError(
-                    "The target and what it is compared with are the same text. Change one.",
-                    "target",
-                )
-            foil = Foil(
-                text=that.text,
-                token_ids=that.token_ids,
-                probability=float(np.exp(that.log_probability)),
-            )
-        info = TargetInfo(
-            text=this.text,
-            token_ids=this.token_ids,
-            probability=float(np.exp(this.log_probability)),
-            value=0.0,  # set once it is measured
-            instead_of=foil,
-        )
-        span = (0, len(this.token_ids))
-        return Targets(this.token_ids, (span,), foil.token_ids if foil else None), (info,)
-    if not tokens:
-        raise InputError(
-            "The model ends its answer at once, so there is nothing to explain. Change the prompt, "
-            "or name a target text of your own.",
-            "prompt",
-        )
-    if isinstance(choice, WholeAnswer):
-        targets = whole_answer_targets(tokens, word_spans(answer, tokens))
-    else:
-        targets = answer_targets(tokens, *_range(choice, tokens))
-    infos = tuple(
-        TargetInfo(
-            text=answer[tokens[start].start : tokens[stop - 1].end],
-            token_ids=tuple(token.token_id for token in tokens[start:stop]),
-            probability=float(np.prod([token.probability for token in tokens[start:stop]])),
-            value=0.0,  # set once it is measured
-            answer_start=start,
-            answer_stop=stop,
-        )
-        for start, stop in targets.spans
-    )
-    return targets, infos
-
-
-def _range(choice: AnswerTokens, tokens: tuple[AnswerToken, ...]) -> tuple[int, int]:
-    if not choice.start < choice.stop <= len(tokens):
-        have = f"{len(tokens)} token{'s' if len(tokens) > 1 else ''}"
-        raise InputError(
-            f"The answer has {have}, counted from 0; there is no token {choice.stop - 1}. Choose "
-            f"one from 0 to {len(tokens) - 1}, or ask for a longer answer.",
-            "target",
-        )
-    return choice.start, choice.stop
-
-
-def _facts(
-    prompt: Prompt, substitute: Substitute, meter: Meter, seed: int, state: Run
-) -> tuple[tuple[Fact, ...], ...]:
-    """For each target: its mean probability with one of its strongest units alone replaced.
-
-    A unit's replacements are the same for all targets, so that most are scored once.
-    """
-    free, length = prompt.free_units, len(prompt.token_ids)
-    first, *inner = state.strongest()
-    ranked = [first[:FACT_UNITS], *(order[:1] for order in inner)]
-    columns = sorted(set(chain.from_iterable(ranked)))
-    if not columns:
-        return ()
-    masks: BoolArray = np.zeros((len(columns), FACT_DRAWS, len(free)), bool)
-    masks[np.arange(len(columns)), :, columns] = True
-    draws = np.stack(
-        [
-            generator(seed, Purpose.FACT, column, draw).random(length)
-            for column in columns
-            for draw in range(FACT_DRAWS)
-        ]
-    )
-    contexts = substitute(token_mask(prompt, masks).reshape(-1, length), draws)
-    means = meter.read(contexts).probabilities.reshape(len(columns), FACT_DRAWS, -1).mean(1)
-    return tuple(
-        tuple(
-            Fact(
-                unit=free[column],
-                draws=FACT_DRAWS,
-                probability=float(means[columns.index(column), target]),
-            )
-            for column in order
-        )
-        for target, order in enumerate(ranked)
-    )
 
 
 def _versions() -> dict[str, str]:

@@ -79,8 +79,9 @@ class TargetInfo(_Record):
 
 
 class UnitScore(_Record):
-    """One attributed piece of the prompt: `prompt[start:end] == text`.
+    """One attributed piece of the context: `(prompt + answer)[start:end] == text`.
 
+    Pieces of the answer are among the units only where the request made it context.
     `score`: the published ReAGent score, the softmax over units, in [0, 1], summing to 1.
     `effect`: mean value of the target (log-probability, or log-odds against the foil; nats) over
     the steps that kept the unit minus the mean over the steps that replaced it; `effect_low`,
@@ -138,11 +139,12 @@ class ModelInfo(_Record):
 
 
 class Counts(_Record):
-    """Work of the attribution: forward calls, sequences in them, tokens in those.
+    """Work of the attribution: forward calls, sequences in them, tokens of those that were run.
 
-    Replaced prompts, stop tests and facts; each distinct prompt once. The answer's generation and
-    the prediction of replacements are not in it.
-    `discarded`: sequences computed and thrown away because a probe had stopped meanwhile.
+    Replaced prompts, stop tests and facts; each distinct prompt once, and what is shared with a
+    cached prefix not at all. The answer's generation, the prediction of replacements and the
+    prefix itself are not in it.
+    `discarded`: sequences computed in vain because a probe had stopped meanwhile.
     """
 
     forwards: int
@@ -214,8 +216,9 @@ class Explanation(_Record):
                 raise ValueError(f"step {step.step} replaces a unit that is not there")
             if len(step.replaced) != len(step.replacements):
                 raise ValueError(f"step {step.step} has not one replacement for each unit")
+        context = self.prompt + self.answer
         for unit in self.units:
-            if self.prompt[unit.start : unit.end] != unit.text:
+            if context[unit.start : unit.end] != unit.text:
                 raise ValueError(f"characters {unit.start} to {unit.end} are not {unit.text!r}")
         return self
 

@@ -18,7 +18,7 @@ from uniseg import sentencebreak, wordbreak
 from reagent_core.chat import render
 from reagent_core.config import Granularity
 from reagent_core.errors import InputError
-from reagent_core.explanation import Turn
+from reagent_core.explanation import AnswerToken, Turn
 
 Span = tuple[int, int]
 
@@ -73,12 +73,17 @@ class Unit:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A tokenized prompt. `turns` holds the chat as typed, None for plain text."""
+    """A tokenized prompt. `turns` holds the chat as typed, None for plain text.
+
+    `answer_stops`: where the answer was made part of the context (see `with_answer`), the last
+    units are its tokens, and for each of them this is the number of answer tokens up to its end.
+    """
 
     text: str
     token_ids: tuple[int, ...]
     units: tuple[Unit, ...]
     turns: tuple[Turn, ...] | None = None
+    answer_stops: tuple[int, ...] = ()
 
     @cached_property
     def free_units(self) -> tuple[int, ...]:
@@ -276,3 +281,28 @@ def _join(text: str, pieces: Sequence[Unit]) -> Unit:
     start, end = pieces[0].start, pieces[-1].end
     positions = tuple(position for piece in pieces for position in piece.positions)
     return Unit(text[start:end], start, end, pieces[0].protected, positions)
+
+
+def with_answer(prompt: Prompt, tokens: Sequence[AnswerToken], attributed: int) -> Prompt:
+    """The prompt and what was answered so far, as one context.
+
+    The text goes on with all `tokens`; the first `attributed` of them are units, one a token, but
+    tokens that make one character together are one unit.
+    """
+    base, length = len(prompt.text), len(prompt.token_ids)
+    units: list[Unit] = []
+    stops: list[int] = []
+    start = 0
+    for stop, token in enumerate(tokens[:attributed], start=1):
+        if token.end > token.start:
+            places = tuple(range(length + start, length + stop))
+            units.append(Unit(token.text, base + token.start, base + token.end, False, places))
+            stops.append(stop)
+            start = stop
+    return Prompt(
+        prompt.text + "".join(unit.text for unit in units),
+        (*prompt.token_ids, *(token.token_id for token in tokens)),
+        (*prompt.units, *units),
+        prompt.turns,
+        tuple(stops),
+    )

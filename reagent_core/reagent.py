@@ -7,25 +7,25 @@ the one-at-a-time loop, whatever the chunk or batch size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import logit
 
 from reagent_core.config import Config
-from reagent_core.errors import Cancelled
-from reagent_core.explanation import Counts
 from reagent_core.masks import (
     initial_scores,
     replacement_draws,
     stop_test_draws,
     unit_mask,
 )
+from reagent_core.meter import Meter
 from reagent_core.prompt import Prompt
 from reagent_core.replacers.base import Substitute
-from reagent_core.scorers.base import BoolArray, FloatArray, IntArray, Scorer, never
-from reagent_core.target import Readings, Targets, measure
+from reagent_core.scorers.base import BoolArray, FloatArray, IntArray
+from reagent_core.sequential import Looks
+from reagent_core.target import Readings, Targets
 
 # (d + 1) / 2 is kept this far from 0 and 1, so that logit stays finite at d = -1 and d = 1
 # (about 13.8). The published code has no clamp and ends in NaN there.
@@ -41,7 +41,8 @@ class StepEvent:
 
     `replaced` [n]; `token_ids` [L] the replaced prompt; `values`, `probabilities` [T] the targets
     after it (see `Readings`); `change` [T] = p_o - p_r; `scores` [T, n] the raw scores S after the
-    step; `ranks` [T] in the stop test, 0 where none was due; `stopped` [T].
+    step, -inf for a unit that is no context of the target; `ranks` [T] in the stop test, 0 where
+    none was due; `stopped` [T].
     """
 
     probe: int
@@ -54,58 +55,6 @@ class StepEvent:
     scores: FloatArray
     ranks: IntArray
     stopped: BoolArray
-
-
-@dataclass
-class Meter:
-    """Scores prompts for one run: each distinct one once, in batches, counting the work."""
-
-    scorer: Scorer
-    targets: Targets
-    cancelled: Callable[[], bool] = never
-    batch_size: int | None = None
-    forwards: int = 0
-    sequences: int = 0
-    tokens: int = 0
-    discarded: int = 0
-    _seen: dict[bytes, tuple[FloatArray, FloatArray, IntArray]] = field(default_factory=dict)
-
-    def read(self, contexts: IntArray) -> Readings:
-        """Readings of prompts [B, L], equal ones (of now or before) scored once.
-
-        Raises:
-            Cancelled: `cancelled()` became true between two forwards.
-        """
-        keys = [context.tobytes() for context in contexts]
-        rows = {key: row for row, key in enumerate(keys) if key not in self._seen}
-        fresh = list(rows.items())
-        continuations = [c for c in (self.targets.continuation, self.targets.foil) if c]
-        length = contexts.shape[1] + max(map(len, continuations)) - 1
-        size = self.batch_size or self.scorer.batch_size(length)
-        for low in range(0, len(fresh), size):
-            if self.cancelled():
-                raise Cancelled("Stopped.")
-            part = fresh[low : low + size]
-            readings = measure(self.scorer, contexts[[row for _, row in part]], self.targets)
-            for i, (key, _) in enumerate(part):
-                self._seen[key] = (
-                    readings.values[i], readings.probabilities[i], readings.ranks[i]
-                )  # fmt: skip
-            for continuation in continuations:
-                self.forwards += 1
-                self.sequences += len(part)
-                self.tokens += len(part) * (contexts.shape[1] + len(continuation) - 1)
-        values, probabilities, ranks = zip(*(self._seen[key] for key in keys), strict=True)
-        return Readings(np.stack(values), np.stack(probabilities), np.stack(ranks))
-
-    def counts(self) -> Counts:
-        """The work so far."""
-        return Counts(
-            forwards=self.forwards,
-            sequences=self.sequences,
-            tokens=self.tokens,
-            discarded=self.discarded,
-        )
 
 
 def token_mask(prompt: Prompt, replaced: BoolArray) -> BoolArray:
@@ -130,15 +79,44 @@ def update(change: FloatArray, replaced: BoolArray, config: Config) -> FloatArra
 
 
 def rationale_complement(scores: FloatArray) -> BoolArray:
-    """What the stop test replaces: [n] True for all but the highest 30% of the scores.
+    """What the stop test replaces: [n] True for all but the highest 30% of the finite scores.
 
     At least one unit is kept; ties keep the earlier unit.
     """
-    n = scores.shape[-1]
-    kept = max(1, round(KEPT_SHARE * n))
-    replaced = np.ones(n, bool)
+    kept = max(1, round(KEPT_SHARE * int(np.isfinite(scores).sum())))
+    replaced = np.ones(len(scores), bool)
     replaced[np.argsort(-scores, kind="stable")[:kept]] = False
     return replaced
+
+
+def context_units(prompt: Prompt, targets: Targets) -> BoolArray:
+    """[T, n] True where a free unit stands before the target and may have brought it about.
+
+    All of the prompt does; of the answer (where its tokens are units, too) what precedes the span.
+    """
+    context = np.ones((len(targets.spans), len(prompt.free_units)), bool)
+    stops = np.array(prompt.answer_stops, np.int64)
+    for target, (start, _) in enumerate(targets.spans):
+        context[target, context.shape[1] - len(stops) :] = stops <= start
+    return context
+
+
+@dataclass
+class _State:
+    """What the next step needs to know: raw scores [J, T, n], and who has stopped [J, T]."""
+
+    scores: FloatArray
+    done: BoolArray
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Steps scored together, a row each: (probe, step), masks [K, n], prompts and readings."""
+
+    places: list[tuple[int, int]]
+    masks: BoolArray
+    contexts: IntArray
+    readings: Readings
 
 
 def run(
@@ -150,73 +128,88 @@ def run(
 ) -> Iterator[list[StepEvent]]:
     """Run all probes; yields the events of one chunk of steps at a time, in order of steps.
 
-    `chunk`: steps in one chunk; by default chunks grow, and end where stopping may begin.
+    `chunk`: steps in one chunk; by default chunks grow, and end where the run may end.
 
-    With T targets each is tested at every T-th step from `min_steps` on, so that stop tests
-    never cost more than the steps themselves. Where a single unit is free there is nothing to
-    test: every probe ends at `min_steps`, not stopped.
+    Until "stop_test", a probe ends for a target when the published stop test passes. With T
+    targets each is tested at every T-th step from `min_steps` on, so that stop tests never cost
+    more than the steps themselves. Until "settled", all probes end together, at the first look
+    (see `Looks`) by which every target has settled, or at `max_steps`; the stop test is made
+    once, there. Where a single unit is free there is nothing to rank: every probe ends at
+    `min_steps`, not stopped.
 
     Raises:
         Cancelled: the meter was cancelled; events yielded before stay valid.
     """
     n, length = len(prompt.free_units), len(prompt.token_ids)
-    count = len(meter.targets.spans)
-    passing = meter.targets.passing_rank(config.top_k)
-    original = np.asarray(prompt.token_ids, np.int64)
-    p_original = meter.read(original[None]).probabilities[0]
+    context = context_units(prompt, meter.targets)
+    original = meter.read(np.asarray([prompt.token_ids], np.int64))
+    begin = np.stack([np.tile(initial_scores(n, config, j), (len(context), 1))
+                      for j in range(config.probes)])  # fmt: skip
+    state = _State(np.where(context, begin, -np.inf), np.zeros(begin.shape[:2], bool))
+    looks = None
+    if config.until == "settled" and n > 1:
+        looks = Looks(config, original.values[0], context)
     last_step = config.max_steps if n > 1 else config.min_steps
-    scores = [np.tile(initial_scores(n, config, j), (count, 1)) for j in range(config.probes)]
-    stop_draws = [stop_test_draws(length, config, j) for j in range(config.probes)]
-    done = np.zeros((config.probes, count), bool)
     start = 0
-    while start < last_step and not done.all():
-        probes = [j for j in range(config.probes) if not done[j].all()]
+    while start < last_step and not state.done.all():
+        probes = [j for j in range(config.probes) if not state.done[j].all()]
         # At most two forwards' worth, so that a long prompt, too, shows a picture soon.
-        most = max(1, 2 * meter.scorer.batch_size(length) // len(probes))
-        size = chunk or min(_chunk_size(start, config), most)
-        steps = range(start, min(start + size, last_step))
-        places = [(j, k) for k in steps for j in probes]
+        most = max(1, 2 * meter.sequences_at_once(length) // len(probes))
+        stop = min(start + (chunk or min(_chunk_size(start, config), most)), last_step)
+        if looks is not None:
+            stop = min(stop, looks.next_after(start))
+        places = [(j, k) for k in range(start, stop) for j in probes]
         masks = np.stack([unit_mask(n, config, j, k) for j, k in places])
         draws = np.stack([replacement_draws(length, config, j, k) for j, k in places])
         contexts = substitute(token_mask(prompt, masks), draws)
-        readings = meter.read(contexts)
-        change = p_original - readings.probabilities
-
-        # Fold as if nothing stopped, then test all rationales of the chunk at once.
-        folded: list[FloatArray] = []
-        for row, (j, _) in enumerate(places):
-            addition = update(change[row], masks[row], config)
-            scores[j] = scores[j] + np.where(done[j][:, None], 0.0, addition)
-            folded.append(scores[j])
-        ranks = _stop_tests(prompt, substitute, meter, config, places, folded, stop_draws, done)
-
-        events: list[StepEvent] = []
-        for row, (j, k) in enumerate(places):
-            if done[j].all():  # computed, but the one-at-a-time loop would not have come here
-                meter.discarded += 1
-                continue
-            stopped = ~done[j] & (ranks[row] > 0) & (ranks[row] <= passing)
-            for later in range(row + 1, len(places)):  # a stopped target's scores stay
-                if places[later][0] == j:
-                    folded[later][stopped] = folded[row][stopped]
-            events.append(
-                StepEvent(
-                    j, k, masks[row], contexts[row], readings.values[row],
-                    readings.probabilities[row], change[row], folded[row],
-                    np.where(done[j], 0, ranks[row]), stopped,
-                )
-            )  # fmt: skip
-            done[j] |= stopped
-            scores[j] = folded[row]
-        yield events
-        start = steps.stop
+        part = _Chunk(places, masks, contexts, meter.read(contexts))
+        if looks is not None:
+            looks.add(masks, part.readings.values)
+            last_step = stop if looks.all_settled(stop) else last_step
+        change = original.probabilities[0] - part.readings.probabilities
+        folded = _fold(part, change, state, config)
+        due = _due(part, context, state, config, last_step)
+        ranks = _stop_tests(prompt, substitute, meter, config, part, folded, due)
+        yield _events(part, change, folded, ranks, state, meter, config)
+        start = stop
 
 
 def _chunk_size(start: int, config: Config) -> int:
-    """Grow from 1 to 16 steps; none is wasted before `min_steps`, at most a fifth after it."""
-    if start < config.min_steps - 1:
-        return min(max(1, start), 16, config.min_steps - 1 - start)
+    """Grow from 1 to 16 steps; where probes stop alone, at most a fifth of the work is in vain."""
+    if config.until == "settled" or start < config.min_steps - 1:
+        return min(max(1, start), 16, max(1, config.min_steps - 1 - start))
     return min(max(1, start // 4), 16)
+
+
+def _fold(part: _Chunk, change: FloatArray, state: _State, config: Config) -> list[FloatArray]:
+    """Raw scores [T, n] after each row, as if nobody stopped inside the chunk."""
+    latest = dict(enumerate(state.scores))
+    folded = []
+    for row, (j, _) in enumerate(part.places):
+        addition = update(change[row], part.masks[row], config)
+        latest[j] = latest[j] + np.where(state.done[j][:, None], 0.0, addition)
+        folded.append(latest[j])
+    return folded
+
+
+def _due(
+    part: _Chunk, context: BoolArray, state: _State, config: Config, last_step: int
+) -> list[tuple[int, int]]:
+    """(row, target) of the stop tests to be made; none where there is only one unit to keep."""
+    count = len(context)
+
+    def is_due(step: int) -> bool:
+        if config.until == "settled":
+            return step == last_step
+        return step >= config.min_steps and (step - config.min_steps) % count == 0
+
+    return [
+        (row, target)
+        for row, (j, k) in enumerate(part.places)
+        if is_due(k + 1)
+        for target in range(count)
+        if not state.done[j, target] and context[target].sum() > 1
+    ]
 
 
 def _stop_tests(
@@ -224,27 +217,52 @@ def _stop_tests(
     substitute: Substitute,
     meter: Meter,
     config: Config,
-    places: list[tuple[int, int]],
+    part: _Chunk,
     folded: list[FloatArray],
-    stop_draws: list[FloatArray],
-    done: BoolArray,
+    due: list[tuple[int, int]],
 ) -> IntArray:
     """Ranks [rows, T] of the targets with all but their rationale replaced; 0: no test due."""
-    count = done.shape[1]
-    ranks = np.zeros((len(places), count), np.int64)
-    n = folded[0].shape[1]
-    due = [
-        (row, target)
-        for row, (j, k) in enumerate(places)
-        if n > 1 and k + 1 >= config.min_steps and (k + 1 - config.min_steps) % count == 0
-        for target in range(count)
-        if not done[j, target]
-    ]
+    ranks = np.zeros((len(part.places), len(meter.targets.spans)), np.int64)
     if not due:
         return ranks
+    length = part.contexts.shape[1]
     masks = np.stack([rationale_complement(folded[row][target]) for row, target in due])
-    draws = np.stack([stop_draws[places[row][0]] for row, _ in due])
+    draws = np.stack([stop_test_draws(length, config, part.places[row][0]) for row, _ in due])
     readings = meter.read(substitute(token_mask(prompt, masks), draws))
     for i, (row, target) in enumerate(due):
         ranks[row, target] = readings.ranks[i, target]
     return ranks
+
+
+def _events(
+    part: _Chunk,
+    change: FloatArray,
+    folded: list[FloatArray],
+    ranks: IntArray,
+    state: _State,
+    meter: Meter,
+    config: Config,
+) -> list[StepEvent]:
+    """The rows the one-at-a-time loop would have come to; moves `state` past them."""
+    passing = meter.targets.passing_rank(config.top_k)
+    events: list[StepEvent] = []
+    for row, (j, k) in enumerate(part.places):
+        if state.done[j].all():  # the probe stopped inside the chunk: this was in vain
+            meter.discarded += 1 + int((ranks[row] > 0).sum())
+            continue
+        stopped = ~state.done[j] & (ranks[row] > 0) & (ranks[row] <= passing)
+        if config.until == "settled":
+            stopped[:] = False  # the test is made to be looked at, and ends nothing
+        for later in range(row + 1, len(part.places)):  # a stopped target's scores stay
+            if part.places[later][0] == j:
+                folded[later][stopped] = folded[row][stopped]
+        events.append(
+            StepEvent(
+                j, k, part.masks[row], part.contexts[row], part.readings.values[row],
+                part.readings.probabilities[row], change[row], folded[row],
+                np.where(state.done[j], 0, ranks[row]), stopped,
+            )
+        )  # fmt: skip
+        state.done[j] |= stopped
+        state.scores[j] = folded[row]
+    return events

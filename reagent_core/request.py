@@ -13,7 +13,7 @@ from reagent_core.explanation import SCHEMA_VERSION, ModelInfo, Turn
 
 # Raise it when the same request would give other numbers than before, so that stored results
 # of older versions are no longer answers.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 
 class _Record(BaseModel):
@@ -50,12 +50,15 @@ class Request(_Record):
 
     `prompt` is a plain text, or chat turns for the model's chat template. `protected` are
     character spans of the plain prompt (or of the last turn) that are never replaced.
+    `attribute_answer`: what the model answered before a target is context that is replaced and
+    scored, too; else it stays as it is. A given text has no answer before it.
     """
 
     model: str = "bundled"
     prompt: str | tuple[Turn, ...]
     target: TargetChoice = WholeAnswer()
     max_new_tokens: int = Field(16, ge=1, le=256)
+    attribute_answer: bool = False
     protected: tuple[tuple[int, int], ...] = ()
     config: Config = Config()
 

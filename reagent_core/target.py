@@ -11,7 +11,7 @@ from scipy.special import expit
 from reagent_core.errors import ModelError
 from reagent_core.explanation import AnswerToken
 from reagent_core.prompt import Span
-from reagent_core.scorers.base import FloatArray, IntArray, Scorer, TokenScores
+from reagent_core.scorers.base import FloatArray, IntArray, Prefix, Scorer, TokenScores
 
 # Stands for the log-probability (nats) of a token whose probability is zero.
 LEAST_LOG_PROBABILITY = -1e4
@@ -23,15 +23,36 @@ class Targets:
 
     `continuation`: the tokens that follow every prompt. `spans`: T ranges of it, one a target.
     With a `foil` (the other text's tokens) there is one span, the whole continuation.
+    `in_context`: the prompts already end with the continuation but its last token, perhaps with
+    other tokens in its places, because what was said earlier is context, too.
     """
 
     continuation: tuple[int, ...]
     spans: tuple[Span, ...]
     foil: tuple[int, ...] | None = None
+    in_context: bool = False
+
+    def parts(self) -> tuple[tuple[int, ...], ...]:
+        """What is read after every prompt, each in a forward of its own."""
+        return (self.continuation,) if self.foil is None else (self.continuation, self.foil)
 
     def passing_rank(self, top_k: int) -> int:
         """The worst rank that passes the stop test; a target must beat its foil."""
         return 1 if self.foil else top_k
+
+    @property
+    def first(self) -> int:
+        """The first token of the continuation that is read."""
+        return min(start for start, _ in self.spans)
+
+    def reads(self, part: tuple[int, ...]) -> int:
+        """Places that are read in a sequence for `part`; all spans lie in the continuation."""
+        return len(part) - (self.first if part is self.continuation else 0)
+
+    def width(self, length: int, part: tuple[int, ...] = ()) -> int:
+        """Tokens of a sequence that reads `part` (the longest one) after `length` tokens."""
+        longest = len(part) or max(map(len, self.parts()))
+        return length if self.in_context else length + longest - 1
 
 
 @dataclass(frozen=True)
@@ -49,19 +70,28 @@ class Readings:
     ranks: IntArray
 
 
-def measure(scorer: Scorer, contexts: IntArray, targets: Targets) -> Readings:
+def measure(
+    scorer: Scorer, contexts: IntArray, targets: Targets, prefix: Prefix | None = None
+) -> Readings:
     """Score prompts of equal length, `contexts` [B, L], in one forward (two with a foil)."""
-    start = min(low for low, _ in targets.spans)
-    scores = _finite(scorer.score(contexts, targets.continuation, start))
+    start = targets.first
+    inputs = contexts if targets.in_context else _followed(contexts, targets.continuation)
+    scores = _finite(scorer.score(inputs, targets.continuation[start:], prefix))
     spans = [slice(low - start, high - start) for low, high in targets.spans]
     values = np.stack([scores.log_probabilities[:, span].sum(1) for span in spans], axis=1)
     ranks = np.stack([scores.ranks[:, span].max(1) for span in spans], axis=1)
     if targets.foil is None:
         return Readings(values, np.exp(values), ranks)
-    foil = _finite(scorer.score(contexts, targets.foil, 0))
+    foil = _finite(scorer.score(_followed(contexts, targets.foil), targets.foil, prefix))
     other = foil.log_probabilities.sum(1, keepdims=True)
     log_odds = values - other
     return Readings(log_odds, expit(log_odds), np.where(log_odds >= 0, 1, 2))
+
+
+def _followed(contexts: IntArray, continuation: Sequence[int]) -> IntArray:
+    """Prompts [B, L] with all of the continuation that is needed to predict its last token."""
+    given = np.tile(np.asarray(continuation[:-1], np.int64), (len(contexts), 1))
+    return np.concatenate([contexts, given], axis=1)
 
 
 def _finite(scores: TokenScores) -> TokenScores:

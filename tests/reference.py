@@ -37,7 +37,7 @@ def probability_and_rank(
     probability, worst = 1.0, 1
     for i, token in enumerate(target):
         context = np.array([[*ids, *target[:i]]], np.int64)
-        scores = scorer.score(context, [token], 0)
+        scores = scorer.score(context, [token])
         probability *= math.exp(scores.log_probabilities[0, 0])
         worst = max(worst, int(scores.ranks[0, 0]))
     return probability, worst

@@ -14,7 +14,7 @@ from reagent_core.answer import answer_of, continuation_of
 from reagent_core.errors import InputError
 from reagent_core.explanation import Alternative, AnswerToken, ModelInfo, Turn
 from reagent_core.prompt import Prompt, build_prompt
-from reagent_core.scorers.base import GeneratedToken, IntArray, TokenScores
+from reagent_core.scorers.base import GeneratedToken, IntArray, Prefix, TokenScores
 from reagent_core.scorers.hf_tokenizer import HFTokenizer
 from tests.tiny import TinyScorer
 from tests.trained_tokenizers import trained
@@ -164,9 +164,11 @@ class Prefers(TinyScorer):
         self.tokenizer = tokenizer  # type: ignore[assignment]
         self.log_probabilities = log_probabilities
 
-    def score(self, contexts: IntArray, continuation: Sequence[int], start: int) -> TokenScores:
-        logs = [self.log_probabilities.get(i, -5.0) for i in continuation[start:]]
-        return TokenScores(np.array([logs] * len(contexts)), np.ones((1, len(logs)), np.int64))
+    def score(
+        self, inputs: IntArray, targets: Sequence[int], prefix: Prefix | None = None
+    ) -> TokenScores:
+        logs = [self.log_probabilities.get(i, -5.0) for i in targets]
+        return TokenScores(np.array([logs] * len(inputs)), np.ones((1, len(logs)), np.int64))
 
 
 def single(tokenizer: HFTokenizer, text: str) -> int:

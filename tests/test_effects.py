@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
+from reagent_core.adjustment import adjusted
 from reagent_core.curves import running_effects
 from reagent_core.effects import effects
 
@@ -21,15 +22,15 @@ def test_an_effect_is_what_is_lost_when_the_unit_is_replaced() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10_000), st.integers(8, 60), st.integers(1, 6))
-def test_the_interval_is_welchs(seed: int, steps: int, n: int) -> None:
+def test_the_interval_is_welchs_for_what_is_left_to_a_unit(seed: int, steps: int, n: int) -> None:
     rng = np.random.default_rng(seed)
     replaced = rng.random((steps, n)) < 0.4
     values = rng.normal(size=(steps, 2)) - 2.0 * replaced[:, :1]
     found = effects(replaced, values, np.array([0.5, -0.5]))
     for target in range(2):
+        columns = adjusted(replaced, values[:, target])
         for unit in range(n):
-            kept = values[~replaced[:, unit], target]
-            gone = values[replaced[:, unit], target]
+            kept, gone = (columns[rows, unit] for rows in (~replaced[:, unit], replaced[:, unit]))
             if min(len(kept), len(gone)) < 2:
                 continue
             expected = ttest_ind(kept, gone, equal_var=False).confidence_interval(0.95)

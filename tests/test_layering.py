@@ -29,7 +29,10 @@ def test_the_core_knows_nothing_of_the_app(path: Path) -> None:
     assert imported(path).isdisjoint({"streamlit", "components", "pages"})
 
 
-@pytest.mark.parametrize("name", ["reagent", "masks", "effects", "convergence", "target"])
+@pytest.mark.parametrize(
+    "name",
+    ["reagent", "masks", "meter", "effects", "adjustment", "sequential", "convergence", "target"],
+)
 def test_the_method_knows_no_model_library(name: str) -> None:
     path = ROOT / "reagent_core" / f"{name}.py"
     assert imported(path).isdisjoint({"torch", "transformers"})

@@ -13,9 +13,9 @@ from scipy.special import softmax
 from reagent_core.config import Config
 from reagent_core.errors import Cancelled
 from reagent_core.masks import unit_mask
+from reagent_core.meter import Meter
 from reagent_core.prompt import build_prompt
 from reagent_core.reagent import (
-    Meter,
     StepEvent,
     rationale_complement,
     run,

@@ -98,7 +98,7 @@ def test_a_whole_answer_reads_what_one_token_reads(bundled: TransformersScorer) 
 def test_generation_and_scoring_agree(bundled: TransformersScorer) -> None:
     ids = bundled.tokenizer.encode(FRANCE, add_special_tokens=True).token_ids
     (token,) = bundled.generate(ids, 1)
-    scores = bundled.score(np.array([ids]), [token.token_id], 0)
+    scores = bundled.score(np.array([ids]), [token.token_id])
     assert np.exp(scores.log_probabilities[0, 0]) == pytest.approx(token.probability, rel=1e-4)
     assert scores.ranks[0, 0] == 1
     assert token.probability >= max(other.probability for other in token.alternatives)

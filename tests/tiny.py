@@ -20,6 +20,7 @@ from reagent_core.scorers.base import (
     GeneratedToken,
     IntArray,
     Predictions,
+    Prefix,
     TokenScores,
     never,
 )
@@ -70,8 +71,11 @@ class TinyScorer:
         self.tokenizer = TinyTokenizer()
         self.calls: list[int] = []
 
-    def batch_size(self, length: int) -> int:
+    def batch_size(self, length: int, reads: int, shared: int = 0) -> int:
         return 64
+
+    def prefix(self, token_ids: Sequence[int], frozen: int) -> Prefix | None:
+        return None
 
     def distribution(self, ids: Sequence[int]) -> np.ndarray:
         """Probabilities [V] of the next word."""
@@ -79,13 +83,15 @@ class TinyScorer:
         rest = (1 - sum(given.values())) / (len(WORDS) - len(given))
         return np.array([given.get(word, rest) for word in WORDS])
 
-    def score(self, contexts: IntArray, continuation: Sequence[int], start: int) -> TokenScores:
-        self.calls.append(len(contexts))
+    def score(
+        self, inputs: IntArray, targets: Sequence[int], prefix: Prefix | None = None
+    ) -> TokenScores:
+        self.calls.append(len(inputs))
         logs, ranks = [], []
-        for context in contexts.tolist():
-            rows = [self.distribution(context + list(continuation[:i]))
-                    for i in range(start, len(continuation))]  # fmt: skip
-            chosen = [row[continuation[start + i]] for i, row in enumerate(rows)]
+        first = inputs.shape[1] - len(targets) + 1
+        for ids in inputs.tolist():
+            rows = [self.distribution(ids[: first + i]) for i in range(len(targets))]
+            chosen = [row[target] for row, target in zip(rows, targets, strict=True)]
             with np.errstate(divide="ignore"):
                 logs.append(np.log(chosen))
             ranks.append([(row > p).sum() + 1 for row, p in zip(rows, chosen, strict=True)])

@@ -12,6 +12,9 @@ import numpy.typing as npt
 from reagent_core.explanation import Alternative, ModelInfo
 from reagent_core.prompt import Tokenizer
 
+# Fewer tokens shared are not worth a cache of their own.
+LEAST_SHARED = 16
+
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -53,6 +56,32 @@ class GeneratedToken:
     alternatives: tuple[Alternative, ...]
 
 
+@dataclass(frozen=True)
+class Prefix:
+    """What sequences of a run begin with, as the scorer that made it has it in memory.
+
+    `croppable`: sequences that share only a part of it can go on from that part.
+    """
+
+    token_ids: tuple[int, ...]
+    state: object
+    croppable: bool
+
+    def shared_with(self, inputs: IntArray) -> IntArray:
+        """How many leading tokens each sequence of `inputs` [B, S] shares with it: [B]."""
+        width = min(len(self.token_ids), inputs.shape[1])
+        own = np.asarray(self.token_ids[:width], np.int64)
+        differs = inputs[:, :width] != own
+        return np.where(differs.any(1), differs.argmax(1), width).astype(np.int64)
+
+    def usable(self, shared: int, places: int) -> int:
+        """Tokens that need not be run again where a batch shares `shared` and may skip the first
+        `places` places, those before the first one that is read; 0 where it does not pay."""
+        usable = min(shared, places) if self.croppable else len(self.token_ids)
+        fits = usable <= min(shared, places)
+        return usable if fits and usable >= LEAST_SHARED else 0
+
+
 class Scorer(Protocol):
     """A generative model, seen through its next-token probabilities."""
 
@@ -68,13 +97,30 @@ class Scorer(Protocol):
     def context_length(self) -> int:
         """The longest sequence it reads, in tokens."""
 
-    def batch_size(self, length: int) -> int:
-        """How many sequences of `length` tokens to hand to one `score` call."""
+    def batch_size(self, length: int, reads: int, shared: int = 0) -> int:
+        """How many sequences of `length` tokens, read at `reads` places, one `score` call takes.
 
-    def score(self, contexts: IntArray, continuation: Sequence[int], start: int) -> TokenScores:
-        """Scores of `continuation[start:]`, each token given the context and those before it.
+        The first `shared` of them are run already (see `prefix`).
+        """
 
-        `contexts` [B, L]: token ids, all of one length, one forward call.
+    def prefix(self, token_ids: Sequence[int], frozen: int) -> Prefix | None:
+        """Run once what sequences begin with: `token_ids`, of which all share the first `frozen`.
+
+        None where the model cannot go on from it, or it does not pay. What is returned belongs to
+        the caller: the scorer keeps nothing.
+        """
+
+    def score(
+        self, inputs: IntArray, targets: Sequence[int], prefix: Prefix | None = None
+    ) -> TokenScores:
+        """Scores of M target tokens, read at the last M places of each sequence, in one forward.
+
+        `inputs` [B, S]: token ids. `targets` [M]: target m is scored as the token that follows
+        the first S - M + m + 1 tokens; what the sequence holds there is another matter. What
+        all sequences share with the `prefix` is not run again.
+
+        Raises:
+            OutOfMemory: there is no room for so many sequences at once.
         """
 
     def predict(self, token_ids: Sequence[int], k: int, allowed: BoolArray) -> Predictions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,25 +15,22 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from reagent_core.errors import Cancelled
+from reagent_core.errors import Cancelled, OutOfMemory
 from reagent_core.explanation import Alternative, ModelInfo
 from reagent_core.scorers.base import (
+    LEAST_SHARED,
     BoolArray,
     FloatArray,
     GeneratedToken,
     IntArray,
     Predictions,
+    Prefix,
     TokenScores,
     never,
 )
 from reagent_core.scorers.hf_tokenizer import HFTokenizer
-
-# One forward call takes about this many tokens: enough to fill two cores, and short enough
-# (about a second on them) that a cancel or a picture never waits long.
-TOKENS_PER_FORWARD = 1024
-
-# Positions whose vocabulary-wide logits are held at once when predicting replacements.
-_POSITIONS_AT_ONCE = 512
+from reagent_core.scorers.memory import is_out_of_memory, positions_at_once, sequences_at_once
+from reagent_core.scorers.shared_prefix import continued, croppable, goes_on, run_prefix
 
 # What stands before a prompt's first token when a replacement for it is predicted, and how many
 # predictions are looked through for words.
@@ -52,6 +50,7 @@ class TransformersScorer:
         eos = model.generation_config.eos_token_id if model.generation_config else None
         named = eos if isinstance(eos, list) else [eos]
         self._end_ids = sorted({i for i in (*named, tokenizer.eos_token_id) if i is not None})
+        self._shares_prefix: bool | None = None  # found out when it is first wanted
         self._pad_id = self._end_ids[0] if self._end_ids else 0
         # Plain greedy decoding: what a call leaves open is filled in from here, and a model's own
         # penalties would choose tokens that its probabilities do not explain.
@@ -72,33 +71,58 @@ class TransformersScorer:
         """Longest sequence in tokens, as its config says; very large where it names none."""
         return int(getattr(self._model.config, "max_position_embeddings", None) or 2**20)
 
-    def batch_size(self, length: int) -> int:
-        """Sequences of `length` tokens that make one forward call."""
-        return max(1, TOKENS_PER_FORWARD // length)
+    def batch_size(self, length: int, reads: int, shared: int = 0) -> int:
+        """Sequences of `length` tokens that make one forward call and fit into memory."""
+        return sequences_at_once(self._model, length, reads, shared)
 
     @torch.inference_mode()
-    def score(self, contexts: IntArray, continuation: Sequence[int], start: int) -> TokenScores:
-        """One forward over [context | continuation]; only the read positions meet the head."""
-        batch = len(contexts)
-        read = len(continuation) - start
-        given = np.tile(np.asarray(continuation[:-1], np.int64), (batch, 1))
-        input_ids = torch.from_numpy(np.concatenate([contexts, given], axis=1))
-        logits = self._logits(input_ids, read).float()  # [B, M, V], fp32 whatever the weights are
-        targets = torch.tensor(list(continuation[start:]), device=logits.device)
-        chosen = logits.gather(2, targets.expand(batch, read).unsqueeze(2))  # [B, M, 1]
-        log_probabilities = chosen.squeeze(2) - logits.logsumexp(2)
-        ranks = (logits > chosen).sum(2) + 1  # a count, not a sort
-        return TokenScores(
-            log_probabilities.double().cpu().numpy(), ranks.to(torch.int64).cpu().numpy()
-        )
+    def prefix(self, token_ids: Sequence[int], frozen: int) -> Prefix | None:
+        """The cache after `token_ids`, or after the frozen ones where no cache can be cut."""
+        if len(token_ids) < LEAST_SHARED:
+            return None
+        if self._shares_prefix is None:
+            self._shares_prefix = goes_on(self._model, token_ids[: 4 * LEAST_SHARED])
+        if not self._shares_prefix:
+            return None
+        cache = run_prefix(self._model, token_ids)
+        if croppable(cache):
+            return Prefix(tuple(token_ids), cache, True)
+        if frozen < LEAST_SHARED:
+            return None
+        return Prefix(tuple(token_ids[:frozen]), run_prefix(self._model, token_ids[:frozen]), False)
+
+    @torch.inference_mode()
+    def score(
+        self, inputs: IntArray, targets: Sequence[int], prefix: Prefix | None = None
+    ) -> TokenScores:
+        """One forward; only the read positions meet the head, in fp32 whatever the weights are."""
+        places = inputs.shape[1] - len(targets)
+        if not targets or places < 0:
+            raise ValueError("every target needs a place of its own")
+        skipped = prefix.usable(int(prefix.shared_with(inputs).min()), places) if prefix else 0
+        wanted = torch.tensor(list(targets), device=self._model.device)
+        try:
+            cache = continued(prefix.state, len(inputs), skipped) if prefix and skipped else None
+            logits = self._logits(torch.from_numpy(inputs[:, skipped:]), len(targets), cache)
+            chosen = logits.gather(2, wanted.expand(len(inputs), -1).unsqueeze(2))  # [B, M, 1]
+            log_probabilities = chosen.squeeze(2) - logits.logsumexp(2)
+            ranks = (logits > chosen).sum(2) + 1  # a count, not a sort
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory(
+                "There is not enough memory for this prompt. Shorten it, or close other programs."
+            ) from None  # the traceback would keep what has to be freed
+        return TokenScores(log_probabilities.cpu().double().numpy(), ranks.cpu().numpy())
 
     @torch.inference_mode()
     def predict(self, token_ids: Sequence[int], k: int, allowed: BoolArray) -> Predictions:
         """Left-context predictions; the first position is predicted as a paragraph's first word."""
         first = self._first_words(k, allowed)
         tops = [first]
-        for low in range(0, len(token_ids) - 1, _POSITIONS_AT_ONCE):
-            high = min(low + _POSITIONS_AT_ONCE, len(token_ids) - 1)
+        size = positions_at_once(self._model)
+        for low in range(0, len(token_ids) - 1, size):
+            high = min(low + size, len(token_ids) - 1)
             tops.append(self._top(token_ids[:high], list(range(low, high)), k, allowed))
         return Predictions(
             np.concatenate([ids for ids, _ in tops]), np.concatenate([p for _, p in tops])
@@ -117,12 +141,12 @@ class TransformersScorer:
     def _top(
         self, token_ids: Sequence[int], positions: list[int], k: int, allowed: BoolArray
     ) -> tuple[IntArray, FloatArray]:
-        logits = self._logits(torch.tensor([list(token_ids)]), torch.tensor(positions))[0].float()
+        logits = self._logits(torch.tensor([list(token_ids)]), torch.tensor(positions))[0]
         probabilities = logits.softmax(-1)
         mask = torch.zeros(logits.shape[-1], dtype=torch.bool)
         mask[: len(allowed)] = torch.from_numpy(allowed[: len(mask)])
         top = probabilities.masked_fill(~mask.to(logits.device), -1.0).topk(k, dim=-1)
-        return top.indices.cpu().numpy(), top.values.clamp(min=0.0).double().cpu().numpy()
+        return top.indices.cpu().numpy(), top.values.clamp(min=0.0).cpu().double().numpy()
 
     @torch.inference_mode()
     def generate(
@@ -172,10 +196,19 @@ class TransformersScorer:
             )
         return tuple(tokens)
 
-    def _logits(self, input_ids: torch.Tensor, keep: int | torch.Tensor) -> torch.Tensor:
+    def _logits(
+        self, input_ids: torch.Tensor, keep: int | torch.Tensor, cache: Any = None
+    ) -> torch.Tensor:
+        """Logits [B, kept positions, vocabulary] in fp32."""
         device = self._model.device
         if isinstance(keep, torch.Tensor):
             keep = keep.to(device)
-        return self._model(
-            input_ids=input_ids.to(device), use_cache=False, logits_to_keep=keep
-        ).logits
+        shared = {} if cache is None else {"past_key_values": cache}
+        output = self._model(
+            input_ids=input_ids.to(device),
+            use_cache=cache is not None,
+            logits_to_keep=keep,
+            **shared,
+        )
+        logits: torch.Tensor = output.logits.float()
+        return logits

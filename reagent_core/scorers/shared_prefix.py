@@ -1,0 +1,66 @@
+"""The key-value cache of what all sequences of a run begin with, computed once.
+
+Any cache of transformers will do (full attention, sliding windows, recurrent states): it is copied
+for each batch. Whether a model family goes on from a copied cache as it would from the text is not
+looked up but tried, once a model.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+# Log-probabilities (nats) that differ by less are the same up to rounding.
+_ROUNDING = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.2}
+
+
+def run_prefix(model: PreTrainedModel, token_ids: Sequence[int]) -> Any | None:
+    """The model's cache after `token_ids` (batch of one), None where it returns none."""
+    if "past_key_values" not in inspect.signature(model.forward).parameters:
+        return None
+    input_ids = torch.tensor([list(token_ids)], device=model.device)
+    return model(input_ids=input_ids, use_cache=True, logits_to_keep=1).past_key_values
+
+
+def croppable(cache: Any) -> bool:
+    """Whether the states after fewer tokens can be had from a cache by cutting it."""
+    return all(getattr(layer, "is_croppable", False) for layer in cache.layers)
+
+
+def continued(cache: Any, batch: int, length: int) -> Any:
+    """A copy of a cache for `batch` sequences that share its first `length` tokens; the forward
+    that gets it may write into it."""
+    own = copy.deepcopy(cache)
+    if (surplus := own.get_seq_length() - length) > 0:
+        own.crop(-surplus)
+    own.batch_repeat_interleave(batch)
+    return own
+
+
+def goes_on(model: PreTrainedModel, token_ids: Sequence[int]) -> bool:
+    """Whether two different sequences that go on from a shared cache get what they get alone."""
+    prefix, tails = list(token_ids), [list(token_ids[:4]), list(token_ids[-4:])]
+    try:
+        cache = run_prefix(model, prefix)
+        if cache is None:
+            return False
+        alone = model(
+            input_ids=torch.tensor([prefix + tail for tail in tails], device=model.device),
+            use_cache=False,
+            logits_to_keep=2,
+        ).logits
+        together = model(
+            input_ids=torch.tensor(tails, device=model.device),
+            past_key_values=continued(cache, len(tails), len(prefix)),
+            use_cache=True,
+            logits_to_keep=2,
+        ).logits
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        return False  # what a family that cannot raises; the run goes on without
+    difference = (alone.float().log_softmax(-1) - together.float().log_softmax(-1)).abs().max()
+    return bool(difference < _ROUNDING.get(alone.dtype, 1e-3))

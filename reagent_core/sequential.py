@@ -1,0 +1,86 @@
+"""When a run knows enough: looks at growing data that do not fool themselves.
+
+Looking again and again at a 95% interval until it says what one hopes for goes wrong far more often
+than once in twenty times. So the allowed error is spent over the looks (Lan & DeMets 1983), by the
+power family of Kim & DeMets (1987): a share (k / k_max)**2 of it by step k. At each look what is
+newly spent is shared by all units (Bonferroni), so that all their intervals hold together, at all
+looks, with the probability `CONFIDENCE`, whatever the dependence between looks and units.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reagent_core.config import Config
+from reagent_core.effects import CONFIDENCE, effects
+from reagent_core.scorers.base import BoolArray, FloatArray
+
+# Steps of every probe between two looks.
+LOOK_EVERY = 12
+
+# At most so many units are told from the rest.
+MOST = 5
+
+
+def look_steps(config: Config) -> list[int]:
+    """The steps after which a run looks: from `min_steps` on, and at `max_steps`."""
+    return [*range(config.min_steps, config.max_steps, LOOK_EVERY), config.max_steps]
+
+
+def error_at(step: int, config: Config) -> float:
+    """The probability of a wrong interval, over all units, that the look at `step` may add."""
+    steps = look_steps(config)
+    before = steps[steps.index(step) - 1] if step > steps[0] else 0
+    return (1 - CONFIDENCE) * (step**2 - before**2) / config.max_steps**2
+
+
+def separated(low: FloatArray, mean: FloatArray, high: FloatArray) -> int:
+    """How many of the strongest units [n] lie above all others, interval by interval.
+
+    The largest such number, at most five and fewer than n; 0 where none does or an interval is
+    unknown (NaN).
+    """
+    if np.isnan(low).any() or np.isnan(high).any():
+        return 0
+    order = np.argsort(-mean, kind="stable")
+    for m in range(min(MOST, len(mean) - 1), 0, -1):
+        if low[order[:m]].min() > high[order[m:]].max():
+            return m
+    return 0
+
+
+class Looks:
+    """The looks of one run at all its targets; a target once settled stays so."""
+
+    def __init__(self, config: Config, original: FloatArray, context: BoolArray) -> None:
+        """`original` [T]: the targets' values under the original prompt (nats); `context` [T, n]:
+        which units may have brought a target about."""
+        self._config, self._original, self._context = config, original, context
+        self._masks: list[BoolArray] = []
+        self._values: list[FloatArray] = []
+        self._settled = np.zeros(len(context), bool)
+
+    def next_after(self, step: int) -> int:
+        """The step of the next look."""
+        return next(look for look in look_steps(self._config) if look > step)
+
+    def add(self, masks: BoolArray, values: FloatArray) -> None:
+        """Take in steps: `masks` [K, n], `values` [K, T]."""
+        self._masks.append(masks)
+        self._values.append(values)
+
+    def all_settled(self, step: int) -> bool:
+        """Whether by this step, if it is one to look at, every target has settled."""
+        if step in look_steps(self._config):
+            found = effects(
+                np.concatenate(self._masks),
+                np.concatenate(self._values),
+                self._original,
+                self._context,
+            )
+            for target in np.flatnonzero(~self._settled):
+                own = self._context[target]
+                half = found.half_width(1 - error_at(step, self._config) / max(1, own.sum()))
+                mean, half = found.mean[target, own], half[target, own]
+                self._settled[target] = not own.any() or separated(mean - half, mean, mean + half)
+        return bool(self._settled.all())
