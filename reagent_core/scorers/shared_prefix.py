@@ -28,8 +28,11 @@ def run_prefix(model: PreTrainedModel, token_ids: Sequence[int]) -> Any | None:
 
 
 def croppable(cache: Any) -> bool:
-    """Whether the states after fewer tokens can be had from a cache by cutting it."""
-    return all(getattr(layer, "is_croppable", False) for layer in cache.layers)
+    """Whether the states after fewer tokens can be had from a cache by cutting it.
+
+    A sliding window has dropped what would be needed for it.
+    """
+    return all(layer.is_croppable and not layer.is_sliding for layer in cache.layers)
 
 
 def continued(cache: Any, batch: int, length: int) -> Any:

@@ -1,0 +1,188 @@
+"""The scorer on a tiny model of every family: with a shared prefix, in half precision, short of
+memory, it gives what a plain forward over the whole sequence gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from reagent_core.config import Config
+from reagent_core.errors import OutOfMemory
+from reagent_core.meter import Meter
+from reagent_core.prompt import build_prompt
+from reagent_core.reagent import run
+from reagent_core.replacers.causal_lm import CausalLMReplacer
+from reagent_core.scorers import transformers_lm
+from reagent_core.scorers.base import IntArray, TokenScores
+from reagent_core.scorers.memory import is_out_of_memory
+from reagent_core.scorers.transformers_lm import TransformersScorer
+from reagent_core.target import Targets
+from tests.reference import reference
+from tests.tiny_models import FAMILIES, VOCABULARY, tiny_scorer
+
+LENGTH = 60
+TARGETS = [7, 11, 13]
+
+
+def sequences(frozen: int, count: int = 5) -> tuple[list[int], IntArray]:
+    """A prompt, and sequences that share its first `frozen` tokens, or one more and one more."""
+    rng = np.random.default_rng(1)
+    prompt = rng.integers(1, VOCABULARY, LENGTH)
+    rows = np.tile(prompt, (count, 1))
+    for i in range(count):
+        rows[i, frozen + i :] = rng.integers(1, VOCABULARY, LENGTH - frozen - i)
+    return prompt.tolist(), rows
+
+
+def plainly(scorer: TransformersScorer, rows: IntArray) -> np.ndarray:
+    """Log-probabilities of TARGETS at the last places, from all logits of one row at a time."""
+    with torch.inference_mode():
+        logits = [scorer._model(torch.from_numpy(row[None])).logits[0].float() for row in rows]
+    last = torch.stack(logits)[:, -len(TARGETS) :].log_softmax(-1)
+    return last[:, range(len(TARGETS)), TARGETS].numpy()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("frozen", [30, 50, LENGTH - 3])
+def test_a_shared_prefix_changes_nothing(family: str, frozen: int) -> None:
+    scorer = tiny_scorer(family)
+    prompt, rows = sequences(frozen, 3)
+    prefix = scorer.prefix(prompt, frozen)
+    found = scorer.score(rows, TARGETS, prefix)
+    assert found.log_probabilities == pytest.approx(plainly(scorer, rows), abs=1e-4)
+    # The prefix is nobody's in particular: a second batch finds it as it was.
+    again = scorer.score(rows[:1], TARGETS, prefix)
+    assert again.log_probabilities == pytest.approx(found.log_probabilities[:1], abs=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_with_attention_goes_on_from_a_prefix(family: str) -> None:
+    """Full attention from any part of it, sliding windows from where it ends, Mamba not at all."""
+    prefix = tiny_scorer(family).prefix(sequences(40)[0], 40)
+    if family == "mamba":
+        assert prefix is None
+        return
+    assert prefix is not None
+    windowed = family in ("mistral", "gemma2", "gemma3")
+    assert (prefix.croppable, len(prefix.token_ids)) == ((False, 40) if windowed else (True, 60))
+
+
+def test_a_prefix_is_used_as_far_as_it_is_shared_and_never_past_what_is_read() -> None:
+    prompt, rows = sequences(30)
+    prefix = tiny_scorer("llama").prefix(prompt, 0)
+    assert prefix is not None
+    assert (prefix.shared_with(rows) >= 30 + np.arange(5)).all()
+    assert prefix.shared_with(np.array([prompt]))[0] == LENGTH
+    assert prefix.usable(60, 57) == 57
+    assert prefix.usable(31, 57) == 31
+    assert prefix.usable(15, 57) == 0  # not worth it
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_method_equals_the_plain_loop_whatever_the_family(family: str) -> None:
+    """Prefix, batches and chunks together, against one probe, one step, one sequence at a time."""
+    scorer = tiny_scorer(family)
+    text = (
+        "In the middle of the city, at the end of the street, the capital of Spain is. "
+        "The capital of France is"
+    )
+    prompt = build_prompt(text, scorer.tokenizer, "token", [(0, text.index(" The"))])
+    substitute = CausalLMReplacer(scorer).prepare(prompt.token_ids)
+    config = Config(probes=2, min_steps=3, max_steps=9, selection="balanced")
+    target = [scorer.generate(prompt.token_ids, 1)[0].token_id]
+    expected = reference(scorer, prompt, substitute, target, config)
+    frozen = prompt.units[prompt.free_units[0]].positions[0]
+    prefix = scorer.prefix(prompt.token_ids, frozen)
+    assert (prefix is not None) == (family != "mamba")
+    meter = Meter(scorer, Targets(tuple(target), ((0, 1),)), batch_size=4, prefix=prefix)
+    found = [event for events in run(prompt, substitute, meter, config) for event in events]
+    found.sort(key=lambda event: event.probe)
+    assert len(found) == len(expected)
+    for event, step in zip(found, expected, strict=True):
+        columns = np.flatnonzero(event.replaced)
+        assert [prompt.free_units[column] for column in columns] == step.replaced
+        assert event.probabilities[0] == pytest.approx(step.probability, abs=1e-5)
+        assert event.scores[0] == pytest.approx(step.scores, abs=1e-4)
+        assert (event.ranks[0] or None, event.stopped[0]) == (step.rank, step.stopped)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_weights_give_fp32_probabilities(dtype: torch.dtype) -> None:
+    _, rows = sequences(30)
+    found = tiny_scorer("llama", dtype).score(rows, TARGETS)
+    exact = tiny_scorer("llama").score(rows, TARGETS)
+    assert found.log_probabilities.dtype == np.float64
+    assert found.log_probabilities == pytest.approx(exact.log_probabilities, abs=0.3)
+    # Eight bits of bfloat16 would leave values of a coarse grid.
+    assert len(np.unique(found.log_probabilities)) == found.log_probabilities.size
+
+
+class Narrow(TransformersScorer):
+    """Has room for two sequences at once, whatever it believed."""
+
+    widths: list[int]
+
+    def batch_size(self, length: int, reads: int, shared: int = 0) -> int:
+        return 16
+
+    def score(self, inputs: IntArray, *arguments: object) -> TokenScores:
+        self.widths.append(len(inputs))
+        if len(inputs) > 2:
+            raise OutOfMemory("Too many.")
+        return super().score(inputs, *arguments)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_the_run_goes_on() -> None:
+    scorer, plain = tiny_scorer("llama"), tiny_scorer("llama")
+    scorer.__class__ = Narrow
+    scorer.widths = []
+    prompt, rows = sequences(30, 16)
+    targets = Targets(tuple(TARGETS), ((0, 3),))
+    found = Meter(scorer, targets).read(rows)
+    assert found.values == pytest.approx(Meter(plain, targets).read(rows).values, abs=1e-4)
+    assert scorer.widths == [16, 8, 4] + [2] * 8  # found once, kept for the rest of the run
+
+
+def test_one_sequence_that_does_not_fit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = tiny_scorer("llama")
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(scorer._model, "forward", full)
+    with pytest.raises(OutOfMemory, match="not enough memory for this prompt"):
+        Meter(scorer, Targets((7,), ((0, 1),))).read(sequences(30)[1])
+
+
+def test_other_errors_are_no_lack_of_memory() -> None:
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    assert is_out_of_memory(RuntimeError("MPS backend out of memory"))
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_little_memory_makes_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = tiny_scorer("llama")
+    assert scorer.batch_size(32, 1) == 32  # 1,024 tokens
+    assert scorer.batch_size(96, 1, shared=64) == 32  # what is in a cache costs no time
+    assert scorer.batch_size(32, 256) < 32 * 4
+    free = {"bytes": 10_000_000}
+    monkeypatch.setattr("reagent_core.scorers.memory.free_bytes", lambda device: free["bytes"])
+    few = scorer.batch_size(32, 32)
+    free["bytes"] = 0
+    assert 1 < few < 32 and scorer.batch_size(32, 32) == 1
+
+
+def test_no_logits_but_those_that_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of size [batch, length, vocabulary] is ever made."""
+    scorer = tiny_scorer("llama")
+    sizes: list[torch.Size] = []
+    head = scorer._model.get_output_embeddings()
+    head.register_forward_hook(lambda module, given, made: sizes.append(made.shape))
+    scorer.score(sequences(30)[1], TARGETS)
+    monkeypatch.setattr(transformers_lm, "positions_at_once", lambda model: 8)
+    scorer.predict(sequences(30)[0], 3, np.ones(VOCABULARY, bool))
+    assert sizes[0] == (5, 3, VOCABULARY)
+    assert max(size[0] * size[1] for size in sizes) == 15
