@@ -1,11 +1,11 @@
 """Less noise from the same steps: what the other units did to a step is taken out of its value.
 
-The masks of different units are independent, so a unit's difference of means is right on average,
-but noisy: in every step other units are replaced, too. A ridge regression of the values on the
-masks says about how much they cost, and that is subtracted before the means are taken (control
-variates; regression adjustment of randomized experiments, Lin 2013). Each step's correction comes
-from a regression that has not seen the step (cross-fitting, Wager et al. 2016), so that the effects
-stay right on average and their intervals honest, however bad the regression is.
+A unit's mean is right on average, but noisy: in every step other units are replaced, too. A ridge
+regression of the values on the masks says about how much they cost, and that is subtracted before
+the means are taken (control variates; regression adjustment of randomized experiments, Lin 2013).
+Each step's correction comes from a regression that has not seen the step (cross-fitting, Wager et
+al. 2016), so that the effects stay right on average and their intervals honest, however bad the
+regression is.
 
 NumPy alone, so that a page can draw curves at once.
 """
@@ -22,40 +22,46 @@ FOLDS = 4
 # With fewer steps a regression adds more noise than it takes out.
 LEAST_STEPS = 16
 # Penalties tried, as shares of the number of steps.
-_PENALTIES = np.logspace(-3, 2, 16)
+_PENALTIES = np.logspace(-4, 2, 19)
 
 
-def adjusted(replaced: BoolArray, values: FloatArray) -> FloatArray:
+def adjusted(replaced: BoolArray, values: FloatArray, *, anchored: bool) -> FloatArray:
     """Values [K, n]: column i is `values` [K] without what replacing the units other than i did.
 
-    `replaced` [K, n]. Before there are enough steps every column is `values` itself.
+    `replaced` [K, n]. `anchored`: 0 is what the values are when nothing is replaced, and the
+    regression goes through it. Before there are enough steps every column is `values` itself.
     """
     steps, n = replaced.shape
     columns = np.tile(values[:, None], (1, n))
-    if steps < LEAST_STEPS or n < 2:
+    alone = anchored and not (replaced.sum(1) > 1).any()
+    if steps < LEAST_STEPS or n < 2 or alone:
         return columns
     masks = replaced.astype(float)
     fold = np.arange(steps) % FOLDS
     for held_out in range(FOLDS):
         seen, unseen = fold != held_out, fold == held_out
-        slopes = ridge(masks[seen], values[seen])
-        told = (masks[unseen] - masks[seen].mean(0)) * slopes
+        center = np.zeros(n) if anchored else masks[seen].mean(0)
+        level = 0.0 if anchored else values[seen].mean()
+        slopes = ridge(masks[seen] - center, values[seen] - level, 0 if anchored else 1)
+        told = (masks[unseen] - center) * slopes
         columns[unseen] -= told.sum(1, keepdims=True) - told
     return columns
 
 
-def ridge(masks: FloatArray, values: FloatArray) -> FloatArray:
-    """Slopes [n] of `values` [K] on `masks` [K, n] under the penalty that generalized
-    cross-validation finds best (Golub, Heath & Wahba 1979)."""
+def ridge(masks: FloatArray, values: FloatArray, spent: int) -> FloatArray:
+    """Slopes [n] of `values` [K] on `masks` [K, n], both around their origin, under the penalty
+    that generalized cross-validation finds best (Golub, Heath & Wahba 1979).
+
+    `spent`: degrees of freedom that finding the origin took.
+    """
     steps = len(masks)
-    centered, rest = masks - masks.mean(0), values - values.mean()
-    spectrum, vectors = np.linalg.eigh(centered.T @ centered)
+    spectrum, vectors = np.linalg.eigh(masks.T @ masks)
     spectrum = np.maximum(spectrum, 0.0)
-    projected = vectors.T @ (centered.T @ rest)
+    projected = vectors.T @ (masks.T @ values)
     penalties = steps * _PENALTIES[:, None]
     weights = 1.0 / (spectrum + penalties)  # [penalties, n]
-    residual = (rest @ rest) - ((2 - spectrum * weights) * weights * projected**2).sum(1)
-    freedom = steps - 1 - (spectrum * weights).sum(1)
+    residual = (values @ values) - ((2 - spectrum * weights) * weights * projected**2).sum(1)
+    freedom = steps - spent - (spectrum * weights).sum(1)
     # A fit with nearly as many parameters as steps explains anything.
     score = np.where(freedom > 0.1 * steps, residual / np.maximum(freedom, 1e-9) ** 2, np.inf)
     best = int(np.argmin(score))

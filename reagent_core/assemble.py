@@ -24,6 +24,7 @@ from reagent_core.prompt import Prompt
 from reagent_core.reagent import StepEvent
 from reagent_core.request import Request
 from reagent_core.scorers.base import BoolArray, FloatArray
+from reagent_core.sequential import told_apart
 from reagent_core.target import Readings
 
 
@@ -32,7 +33,8 @@ class Run:
     """What is fixed when the steps begin, and the steps so far (only ever appended to).
 
     `text`: the prompt; `prompt`: all that may be replaced, the answer included where it is
-    context; `context` [T, n]: the free units that stand before a target.
+    context; `context` [T, n]: the free units that stand before a target. `coarse`: index of a unit
+    that is only looked at as a whole -> [T] what is lost when it is replaced, in nats.
     """
 
     request: Request
@@ -46,6 +48,7 @@ class Run:
     model: ModelInfo
     versions: dict[str, str]
     decode: Callable[[Sequence[int]], str]
+    coarse: dict[int, FloatArray] = field(default_factory=dict)
     events: list[StepEvent] = field(default_factory=list)
     traces: list[list[Step]] = field(default_factory=list)
 
@@ -90,7 +93,12 @@ class Run:
             np.stack([event.values for event in self.events]),
             self.original.values[0],
             self.context,
+            anchored=self.request.config.anchored,
         )
+
+    def step(self) -> int:
+        """Steps that all probes have made."""
+        return self.events[-1].step + 1 if self.events else 0
 
     def strongest(self) -> list[list[int]]:
         """For each target the free units (their column) with a known effect, largest first."""
@@ -116,6 +124,7 @@ def assemble(
     found = run.effects()
     config = run.request.config
     finished = status == "complete"
+    settling = config.until == "settled"
     explanations = []
     for target, info in enumerate(run.infos):
         last = _last_scores(run, target)
@@ -131,6 +140,8 @@ def assemble(
             mean=found.mean[target, own],
             low=found.low[target, own],
             high=found.high[target, own],
+            original=float(run.original.values[0, target]),
+            told_apart=told_apart(found, target, own, run.step(), config) if settling else 0,
         )
         turns = run.request.prompt if not isinstance(run.request.prompt, str) else None
         explanations.append(
@@ -181,16 +192,21 @@ def _units(
             return None
         return _short(values[i])
 
-    return tuple(
-        UnitScore(
-            text=unit.text,
-            start=unit.start,
-            end=unit.end,
-            protected=unit.protected,
-            score=number(scores, column.get(index)),
-            effect=number(found.mean[target], column.get(index)),
-            effect_low=number(found.low[target], column.get(index)),
-            effect_high=number(found.high[target], column.get(index)),
+    made = []
+    for index, unit in enumerate(units):
+        place = {"text": unit.text, "start": unit.start, "end": unit.end}
+        if index in run.coarse:
+            loss = _short(run.coarse[index][target])
+            made.append(UnitScore(**place, protected=False, coarse=True, effect=loss))
+            continue
+        made.append(
+            UnitScore(
+                **place,
+                protected=unit.protected,
+                score=number(scores, column.get(index)),
+                effect=number(found.mean[target], column.get(index)),
+                effect_low=number(found.low[target], column.get(index)),
+                effect_high=number(found.high[target], column.get(index)),
+            )
         )
-        for index, unit in enumerate(units)
-    )
+    return tuple(made)

@@ -29,8 +29,8 @@ class Config(BaseModel):
     selection: Selection = Field(
         "bernoulli",
         description="How the units to replace are drawn: each with probability r (bernoulli), "
-        "a random subset of r x n units (exact), or so that every unit is replaced equally "
-        "often (balanced).",
+        "a random subset of r x n units (exact), or random partitions into sets of that size, so "
+        "that every unit is replaced equally often (balanced).",
     )
     init: Init = Field(
         "zeros",
@@ -74,6 +74,15 @@ class Config(BaseModel):
         0, ge=0, lt=2**63, description="Start of the random numbers; equal seeds, equal results."
     )
 
+    @property
+    def anchored(self) -> bool:
+        """Whether a step is compared with the original prompt, not with the steps that kept a unit.
+
+        Under `balanced` the number of replaced units is fixed: keeping one means replacing others,
+        and such a comparison would be off by what these others are worth.
+        """
+        return self.selection == "balanced"
+
     @model_validator(mode="after")
     def _steps_in_order(self) -> Config:
         if self.max_steps < self.min_steps:
@@ -99,12 +108,15 @@ def make_config(**options: object) -> Config:
         raise InputError(f"{where}{reason}. Change it and try again.", "settings") from None
 
 
-# The first three spend forwards where they tell most: every unit replaced equally often.
+# The first three spend forwards where they tell most (benchmarks/design.py): few units at a time,
+# every one equally often. They end when the intervals say so; the most steps are no more than twice
+# the fewest, so that one can say before how long a run will take.
 # `paper` is the published procedure: random start, random subsets, stop test alone.
+_FEW = {"selection": "balanced", "ratio": 0.04, "until": "settled"}
 PRESETS: dict[PresetName, Config] = {
-    "quick": Config(selection="balanced", probes=2, min_steps=24, max_steps=36),
-    "standard": Config(selection="balanced", probes=3, min_steps=60, max_steps=90),
-    "thorough": Config(selection="balanced", probes=5, min_steps=120, max_steps=240),
+    "quick": Config(**_FEW, probes=2, min_steps=24, max_steps=48),
+    "standard": Config(**_FEW, probes=3, min_steps=48, max_steps=96),
+    "thorough": Config(**_FEW, probes=5, min_steps=108, max_steps=216),
     "paper": Config(selection="exact", init="uniform", probes=5, min_steps=1, max_steps=1000),
 }
 

@@ -21,7 +21,9 @@ class Evidence:
 
     `replaced` [K, n], `values` [K] nats, `probes` [K]; `stopped`: the steps made by each probe that
     the stop test ended;
-    `mean`, `low`, `high` [n]: the effects with their intervals, nats, NaN unknown.
+    `mean`, `low`, `high` [n]: the effects with their intervals, nats, NaN unknown. `original`: the
+    target's value under the original prompt (nats). `told_apart`: how many of the strongest units
+    the intervals tell from all others (see `sequential`), 0 where they do not.
     """
 
     replaced: BoolArray
@@ -31,6 +33,8 @@ class Evidence:
     mean: FloatArray
     low: FloatArray
     high: FloatArray
+    original: float
+    told_apart: int = 0
 
 
 def strongest(effects: FloatArray, count: int) -> IntArray:
@@ -56,25 +60,26 @@ def clear_cut(mean: FloatArray, half_width: FloatArray) -> int:
 def judge(evidence: Evidence, config: Config, finished: bool = True) -> Verdict:
     """The verdict on one target.
 
-    Settled means three things: the set of the most important units (see `clear_cut`) has been the
-    same for the last quarter of the steps, and for eight at least; two thirds of the probes, each
-    on its own, share three fifths of it; and the strongest effect stands out from chance
-    (`stands_out`).
+    Settled means that the intervals tell the strongest units from all others, at a level that
+    allows for having looked before. Where they do not (yet), it means three things: the set of the
+    most important units (see `clear_cut`) has been the same for the last quarter of the steps, and
+    for eight at least; two thirds of the probes, each on its own, share three fifths of it; and the
+    strongest effect stands out from chance (`stands_out`).
     Under the `paper` preset the published criterion decides: every probe passed the stop test.
     """
     steps, n = evidence.replaced.shape
     per_probe = steps // config.probes
-    top = clear_cut(evidence.mean, (evidence.high - evidence.low) / 2)
+    top = evidence.told_apart or clear_cut(evidence.mean, (evidence.high - evidence.low) / 2)
     unchanged = agreeing = 0
     if steps:
-        sets = strongest(running_effects(evidence.replaced, evidence.values), top)
+        sets = strongest(_running(evidence, config), top)
         final = sets[-1]
         other = np.flatnonzero((sets != final).any(1))
         unchanged = (steps - 1 - int(other[-1] if len(other) else -1)) // config.probes
         for probe in range(config.probes):
             own = evidence.probes == probe
             if own.any():
-                alone = running_effects(evidence.replaced[own], evidence.values[own])[-1]
+                alone = _running(evidence, config, own)[-1]
                 agreeing += bool(np.isin(strongest(alone, top), final).sum() >= 0.6 * top)
     known = ~np.isnan(evidence.mean)
     clear = False
@@ -88,6 +93,9 @@ def judge(evidence: Evidence, config: Config, finished: bool = True) -> Verdict:
     elif preset_of(config) == "paper":
         settled = len(evidence.stopped) == config.probes
         reason = _published(evidence.stopped, config)
+    elif evidence.told_apart:
+        settled = True
+        reason = f"{_things(config, top)} {'is' if top == 1 else 'are'} told apart from all others"
     else:
         settled = (
             unchanged >= max(8, per_probe // 4) and agreeing * 3 >= config.probes * 2 and clear
@@ -95,7 +103,7 @@ def judge(evidence: Evidence, config: Config, finished: bool = True) -> Verdict:
         reason = _reason(config, top, unchanged, agreeing, clear)
     more = 0 if settled else 64
     warnings: tuple[str, ...] = ()
-    if finished and not evidence.stopped and n > 1:
+    if finished and not evidence.stopped and n > 1 and config.until == "stop_test":
         warnings = (
             f"No probe passed the stop test within {config.max_steps} steps; the ReAGent scores "
             "are the mean over all probes.",
@@ -114,14 +122,30 @@ def judge(evidence: Evidence, config: Config, finished: bool = True) -> Verdict:
     )
 
 
+def _running(
+    evidence: Evidence, config: Config, rows: BoolArray | slice = slice(None)
+) -> FloatArray:
+    """Effects [K, n] after each of the chosen steps."""
+    return running_effects(
+        evidence.replaced[rows],
+        evidence.values[rows],
+        evidence.original,
+        anchored=config.anchored,
+    )
+
+
 def _reason(config: Config, top: int, unchanged: int, agreeing: int, clear: bool) -> str:
-    name = config.granularity
-    things = f"the most important {name} has" if top == 1 else (
-        f"the {NUMBERS[top]} most important {name}s have"
-    )  # fmt: skip
+    things = f"{_things(config, top)} {'has' if top == 1 else 'have'}"
     steps = f"{unchanged} step{'s' if unchanged != 1 else ''}"
     reason = f"{things} not changed for {steps} and {agreeing} of {config.probes} probes agree"
     return reason if clear else f"{reason}, and no effect stands out from chance"
+
+
+def _things(config: Config, top: int) -> str:
+    name = config.granularity
+    return f"the most important {name}" if top == 1 else (
+        f"the {NUMBERS[top]} most important {name}s"
+    )  # fmt: skip
 
 
 def _published(stopped: tuple[int, ...], config: Config) -> str:

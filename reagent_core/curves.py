@@ -12,19 +12,21 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 
-def running_effects(replaced: BoolArray, values: FloatArray) -> FloatArray:
-    """Effects [K, n] of one target after each of K steps; NaN until a unit was kept and replaced.
+def running_effects(
+    replaced: BoolArray, values: FloatArray, original: float, *, anchored: bool
+) -> FloatArray:
+    """Effects [K, n] of one target after each of K steps; NaN until there is something to compare.
 
-    `replaced` [K, n] and `values` [K] (nats) in the order the steps were made. What the other units
-    did is taken out as all K steps tell it, so that the curves end at the effects.
+    `replaced` [K, n] and `values` [K] (nats) in the order the steps were made; `original` (nats):
+    the value under the original prompt, which `anchored` steps are compared with. What the other
+    units did is taken out as all K steps tell it, so that the curves end at the effects.
     """
     out = replaced.astype(float)
-    kept = 1.0 - out
-    columns = adjusted(replaced, values)
+    columns = adjusted(replaced, values - original, anchored=anchored)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean_out = np.cumsum(columns * out, 0) / np.cumsum(out, 0)
-        mean_kept = np.cumsum(columns * kept, 0) / np.cumsum(kept, 0)
-    return mean_kept - mean_out
+        mean_kept = np.cumsum(columns * (1.0 - out), 0) / np.cumsum(1.0 - out, 0)
+    return (0.0 if anchored else mean_kept) - mean_out
 
 
 def effect_curves(explanation: Explanation) -> FloatArray:
@@ -34,7 +36,10 @@ def effect_curves(explanation: Explanation) -> FloatArray:
     for row, step in enumerate(explanation.trace):
         replaced[row, [free[unit] for unit in step.replaced]] = True
     values = np.array([step.value for step in explanation.trace], float)
-    return running_effects(replaced, values)[_last_rows(explanation)]
+    curves = running_effects(
+        replaced, values, explanation.target.value, anchored=explanation.config.anchored
+    )
+    return curves[_last_rows(explanation)]
 
 
 def score_curves(explanation: Explanation) -> FloatArray:
@@ -53,7 +58,7 @@ def score_curves(explanation: Explanation) -> FloatArray:
 
 
 def _columns(explanation: Explanation) -> dict[int, int]:
-    free = [i for i, unit in enumerate(explanation.units) if not unit.protected]
+    free = [i for i, unit in enumerate(explanation.units) if unit.stepped]
     return {unit: column for column, unit in enumerate(free)}
 
 

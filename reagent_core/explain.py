@@ -13,6 +13,7 @@ import numpy as np
 from reagent_core.answer import answer_of
 from reagent_core.asked import asked
 from reagent_core.assemble import Run, assemble
+from reagent_core.coarse import MOST_UNITS, narrow
 from reagent_core.errors import Cancelled, InputError
 from reagent_core.explanation import AnswerToken, Explanation, Fact
 from reagent_core.facts import facts_of
@@ -107,10 +108,22 @@ def explain(
 
     yield progress("running")
     try:
+        if len(context.free_units) > MOST_UNITS:
+            for found in narrow(context, substitute, meter, original.values[0], config.seed):
+                context = found.prompt
+                state = replace(
+                    state,
+                    prompt=context,
+                    context=context_units(context, targets),
+                    coarse=found.effects,
+                )
+                yield progress("running")
         for events in run(context, substitute, meter, config):
             state.add(events)
             yield progress("running")
-        facts = facts_of(context, substitute, meter, config.seed, state.strongest())
+        facts = facts_of(
+            context, substitute, meter, config.seed, state.events, state.strongest()
+        )
     except Cancelled:
         yield progress("cancelled")
         return

@@ -87,6 +87,8 @@ class UnitScore(_Record):
     the steps that kept the unit minus the mean over the steps that replaced it; `effect_low`,
     `effect_high`: its 95% confidence interval. Positive: the unit speaks for the target.
     All four are None for a protected unit; effects also where too few steps tell.
+    `coarse`: part of a long prompt that was only looked at as a whole. It has an effect (what is
+    lost when it alone is replaced) but no interval and no score, and no step replaces it.
     """
 
     text: str
@@ -97,6 +99,12 @@ class UnitScore(_Record):
     effect: float | None = None
     effect_low: float | None = None
     effect_high: float | None = None
+    coarse: bool = False
+
+    @property
+    def stepped(self) -> bool:
+        """Whether the steps of the trace replace it and score it."""
+        return not self.protected and not self.coarse
 
 
 class Fact(_Record):
@@ -160,8 +168,9 @@ class Step(_Record):
     `probability`: the target's, under the replaced prompt (p_r; against the foil alone for
     "this rather than that"). `value`: its logarithm (nats; log-odds for a foil).
     `change`: d = p_o - p_r, in [-1, 1]. `scores`: the raw scores S after this step, one for each
-    unprotected unit. `rank`: rank of the target (1 = most likely) in the stop test, None where
-    no test was due. `stopped`: the test passed here and ended the probe for this target.
+    unit that is neither protected nor coarse. `rank`: rank of the target (1 = most likely) in the
+    stop test, None where no test was due. `stopped`: the test passed here and ended the probe for
+    this target.
     """
 
     probe: int

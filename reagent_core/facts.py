@@ -11,47 +11,56 @@ from reagent_core.explanation import Fact
 from reagent_core.masks import Purpose, generator
 from reagent_core.meter import Meter
 from reagent_core.prompt import Prompt
-from reagent_core.reagent import token_mask
+from reagent_core.reagent import StepEvent, token_mask
 from reagent_core.replacers.base import Substitute
-from reagent_core.scorers.base import BoolArray
 
 # How many of the strongest units (one for each word inside a whole answer, where every further one
-# costs forwards for all), and over how many replacements each.
+# costs forwards for all), and over how many replacements each at least.
 FACT_UNITS = 3
 FACT_DRAWS = 8
 
 
 def facts_of(
-    prompt: Prompt, substitute: Substitute, meter: Meter, seed: int, strongest: Sequence[list[int]]
+    prompt: Prompt,
+    substitute: Substitute,
+    meter: Meter,
+    seed: int,
+    events: Sequence[StepEvent],
+    strongest: Sequence[list[int]],
 ) -> tuple[tuple[Fact, ...], ...]:
     """For each target: its mean probability with one of its strongest units alone replaced.
 
-    `strongest`: for each target the columns of its free units, the strongest first. A
-    unit's replacements are the same for all targets, so that most are scored once.
+    `strongest`: for each target the columns of its free units, the strongest first. Steps that
+    replaced a unit alone count; where they are too few, others are made.
     """
-    free, length = prompt.free_units, len(prompt.token_ids)
     first, *inner = strongest
     ranked = [first[:FACT_UNITS], *(order[:1] for order in inner)]
     columns = sorted(set(chain.from_iterable(ranked)))
-    if not columns:
+    found = {
+        column: [e.token_ids for e in events if e.replaced[column] and e.replaced.sum() == 1]
+        for column in columns
+    }
+    length = len(prompt.token_ids)
+    for column, contexts in found.items():
+        missing = range(len(contexts), FACT_DRAWS)
+        if missing:
+            mask = np.zeros((len(missing), len(prompt.free_units)), bool)
+            mask[:, column] = True
+            draws = [generator(seed, Purpose.FACT, column, k).random(length) for k in missing]
+            contexts += list(substitute(token_mask(prompt, mask), np.stack(draws)))
+    # All in one call: what many of them share with the prefix is then shared by the batch.
+    rows = [(column, context) for column, contexts in found.items() for context in contexts]
+    if not rows:
         return ()
-    masks: BoolArray = np.zeros((len(columns), FACT_DRAWS, len(free)), bool)
-    masks[np.arange(len(columns)), :, columns] = True
-    draws = np.stack(
-        [
-            generator(seed, Purpose.FACT, column, draw).random(length)
-            for column in columns
-            for draw in range(FACT_DRAWS)
-        ]
-    )
-    contexts = substitute(token_mask(prompt, masks).reshape(-1, length), draws)
-    means = meter.read(contexts).probabilities.reshape(len(columns), FACT_DRAWS, -1).mean(1)
+    probabilities = meter.read(np.stack([context for _, context in rows])).probabilities
+    owner = np.array([column for column, _ in rows])
+    means = {column: probabilities[owner == column].mean(0) for column in columns}
     return tuple(
         tuple(
             Fact(
-                unit=free[column],
-                draws=FACT_DRAWS,
-                probability=float(means[columns.index(column), target]),
+                unit=prompt.free_units[column],
+                draws=len(found[column]),
+                probability=float(means[column][target]),
             )
             for column in order
         )

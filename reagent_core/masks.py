@@ -13,8 +13,9 @@ import numpy as np
 from reagent_core.config import Config
 from reagent_core.scorers.base import BoolArray, FloatArray
 
-# Steps in one round of `balanced`.
-ROUND = 20
+# Steps of a Weyl sequence: the fractional parts of multiples of the golden ratio fill [0, 1) evenly
+# from the first on (so do those of the second number, the same for two dimensions; Roberts 2018).
+_GOLDEN, _PLASTIC = 0.6180339887498949, 0.7548776662466927
 
 
 class Purpose(IntEnum):
@@ -25,6 +26,7 @@ class Purpose(IntEnum):
     INIT = 3
     STOP_TEST = 4
     FACT = 5
+    COARSE = 6
 
 
 def generator(seed: int, purpose: Purpose, *place: int) -> np.random.Generator:
@@ -36,31 +38,41 @@ def unit_mask(n: int, config: Config, probe: int, step: int) -> BoolArray:
     """The replaced set R of one step: [n] True where a unit is replaced.
 
     `bernoulli`: each unit with probability r, as in the original code. `exact`: round(r * n)
-    units, at least one, as in the paper (Zhao & Shan 2024, section 3.2). `balanced`: in each
-    round of 20 steps every unit is replaced in exactly round(20 * r) of them (one at least, 19 at
-    most), drawn for each unit on its own.
-
-    The number of units replaced in one step of `balanced` varies on purpose. Where it is fixed,
-    keeping one unit means replacing the others more often, and every effect is off by minus the
-    mean of the others: half of the prompt would seem to speak against the target.
+    units, at least one, as in the paper (Zhao & Shan 2024, section 3.2). `balanced`: a random
+    partition into sets of about that size, replaced one after the other, then another partition:
+    every unit is replaced once in each round.
     """
+    mask = np.zeros(n, bool)
     if config.selection == "bernoulli":
-        return generator(config.seed, Purpose.MASK, probe, step).random(n) < config.ratio
-    if config.selection == "exact":
+        drawn = generator(config.seed, Purpose.MASK, probe, step).random(n)
+        mask[drawn < config.ratio] = True
+    elif config.selection == "exact":
         order = generator(config.seed, Purpose.MASK, probe, step).permutation(n)
-        mask = np.zeros(n, bool)
         mask[order[: max(1, round(config.ratio * n))]] = True
-        return mask
-    number, place = divmod(step, ROUND)
-    times = min(max(1, round(ROUND * config.ratio)), ROUND - 1)
-    dealt = np.tile(np.arange(ROUND) < times, (n, 1))
-    generator(config.seed, Purpose.MASK, probe, number).permuted(dealt, axis=1, out=dealt)
-    return np.asarray(dealt[:, place])
+    else:
+        number, place = divmod(step, round_steps(n, config))
+        order = generator(config.seed, Purpose.MASK, probe, number).permutation(n)
+        mask[np.array_split(order, round_steps(n, config))[place]] = True
+    return mask
 
 
-def replacement_draws(length: int, config: Config, probe: int, step: int) -> FloatArray:
-    """Uniform numbers [length] in [0, 1) that choose the replacements of one step."""
-    return generator(config.seed, Purpose.REPLACEMENT, probe, step).random(length)
+def round_steps(n: int, config: Config) -> int:
+    """Steps in which `balanced` replaces each of n units once."""
+    return -(-n // max(1, round(config.ratio * n)))
+
+
+def replacement_draws(n: int, length: int, config: Config, probe: int, step: int) -> FloatArray:
+    """Uniform numbers [length] in [0, 1) that choose the replacements of one step.
+
+    Under `balanced` the numbers that a place gets in its rounds, those of all probes together,
+    are spread evenly from a random start: its few replacements then are as different as they can
+    be, and stand for all.
+    """
+    if config.selection != "balanced":
+        return generator(config.seed, Purpose.REPLACEMENT, probe, step).random(length)
+    start = generator(config.seed, Purpose.REPLACEMENT).random(length)
+    number = step // round_steps(n, config)
+    return np.asarray((start + _GOLDEN * number + _PLASTIC * probe) % 1.0)
 
 
 def stop_test_draws(length: int, config: Config, probe: int) -> FloatArray:

@@ -268,19 +268,26 @@ def _group(text: str, pieces: Sequence[Unit], granularity: Granularity) -> tuple
                 continue
             begin = blanks[0].start if blanks else piece.start
             if group and bisect_right(starts, begin) > last_segment:
-                units.append(_join(text, group))
+                units.append(joined(text, group))
                 group = []
             group += [*blanks, piece]
             blanks = []
             last_segment = bisect_right(starts, piece.start + len(piece.text.rstrip()) - 1)
-        units.append(_join(text, group + blanks))
+        units.append(joined(text, group + blanks))
     return tuple(units)
 
 
-def _join(text: str, pieces: Sequence[Unit]) -> Unit:
+def joined(text: str, pieces: Sequence[Unit]) -> Unit:
+    """Consecutive units as one; protected if the first is."""
     start, end = pieces[0].start, pieces[-1].end
     positions = tuple(position for piece in pieces for position in piece.positions)
     return Unit(text[start:end], start, end, pieces[0].protected, positions)
+
+
+def sentence_numbers(prompt: Prompt) -> list[int]:
+    """The sentence each unit belongs to: a number that never falls from unit to unit."""
+    sentences = _group(prompt.text, prompt.units, "sentence")
+    return [bisect_right([each.start for each in sentences], unit.start) for unit in prompt.units]
 
 
 def with_answer(prompt: Prompt, tokens: Sequence[AnswerToken], attributed: int) -> Prompt:

@@ -160,7 +160,7 @@ def run(
             stop = min(stop, looks.next_after(start))
         places = [(j, k) for k in range(start, stop) for j in probes]
         masks = np.stack([unit_mask(n, config, j, k) for j, k in places])
-        draws = np.stack([replacement_draws(length, config, j, k) for j, k in places])
+        draws = np.stack([replacement_draws(n, length, config, j, k) for j, k in places])
         contexts = substitute(token_mask(prompt, masks), draws)
         part = _Chunk(places, masks, contexts, meter.read(contexts))
         if looks is not None:

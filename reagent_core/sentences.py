@@ -27,12 +27,15 @@ def main_measure(explanation: Explanation) -> Measure:
 
 
 def ranking(explanation: Explanation, measure: Measure = "effect") -> list[int]:
-    """Indices of the unprotected units, largest effect (or score) first.
+    """Indices of the units that were replaced, largest effect (or score) first.
 
-    By score where no effect is known; else units whose effect is not known are left out.
+    By score where no effect is known; else units whose effect is not known are left out. The coarse
+    units of a long prompt are ranked only while there are no others.
     """
     units = explanation.units
-    free = [i for i, unit in enumerate(units) if not unit.protected]
+    free = [i for i, unit in enumerate(units) if unit.stepped] or [
+        i for i, unit in enumerate(units) if unit.coarse
+    ]
     known = [(units[i].effect, i) for i in free]
     if measure == "score" or all(effect is None for effect, _ in known):
         known = [(units[i].score, i) for i in free]

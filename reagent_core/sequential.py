@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from reagent_core.config import Config
-from reagent_core.effects import CONFIDENCE, effects
+from reagent_core.effects import CONFIDENCE, Effects, effects
 from reagent_core.scorers.base import BoolArray, FloatArray
 
 # Steps of every probe between two looks.
@@ -49,6 +49,21 @@ def separated(low: FloatArray, mean: FloatArray, high: FloatArray) -> int:
     return 0
 
 
+def told_apart(
+    found: Effects, target: int, own: BoolArray, step: int, config: Config
+) -> int:
+    """How many of its strongest units are told from the rest at a target, at the look at `step`.
+
+    `own` [n]: the units that are context of the target. 0 at a step without a look.
+    """
+    if step not in look_steps(config) or not own.any():
+        return 0
+    # Of each interval one end counts: twice the error may lie beyond both.
+    half = found.half_width(1 - 2 * error_at(step, config) / int(own.sum()))[target, own]
+    mean = found.mean[target, own]
+    return separated(mean - half, mean, mean + half)
+
+
 class Looks:
     """The looks of one run at all its targets; a target once settled stays so."""
 
@@ -77,10 +92,10 @@ class Looks:
                 np.concatenate(self._values),
                 self._original,
                 self._context,
+                anchored=self._config.anchored,
             )
-            for target in np.flatnonzero(~self._settled):
+            for target in np.flatnonzero(~self._settled).tolist():
                 own = self._context[target]
-                half = found.half_width(1 - error_at(step, self._config) / max(1, own.sum()))
-                mean, half = found.mean[target, own], half[target, own]
-                self._settled[target] = not own.any() or separated(mean - half, mean, mean + half)
+                told = told_apart(found, target, own, step, self._config)
+                self._settled[target] = told > 0 or not own.any()
         return bool(self._settled.all())

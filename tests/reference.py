@@ -65,7 +65,7 @@ def reference(
         for step in range(config.max_steps if n > 1 else config.min_steps):
             mask = unit_mask(n, config, probe, step)
             chosen = {free[i] for i in range(n) if mask[i]}
-            draws = replacement_draws(length, config, probe, step)
+            draws = replacement_draws(n, length, config, probe, step)
             ids = replaced_ids(prompt, substitute, chosen, draws)
             p_r, _ = probability_and_rank(scorer, ids, target)
             d = p_o - p_r

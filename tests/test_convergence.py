@@ -18,10 +18,10 @@ def evidence(
     places = [(j, k) for k in range(steps) for j in range(config.probes)]
     replaced = np.array([unit_mask(len(weights), config, j, k) for j, k in places])
     values = -(replaced @ np.array(weights)) + rng.normal(0, noise, len(places))
-    found = effects(replaced, values[:, None], np.zeros(1))
+    found = effects(replaced, values[:, None], np.zeros(1), anchored=config.anchored)
     return Evidence(
         replaced, values, np.array([j for j, _ in places]), (steps,) * stopped,
-        found.mean[0], found.low[0], found.high[0],
+        found.mean[0], found.low[0], found.high[0], 0.0,
     )  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def test_paper_asks_the_published_stop_test() -> None:
 def test_before_the_first_step_nothing_is_claimed() -> None:
     nothing = np.full(4, np.nan)
     empty = Evidence(
-        np.zeros((0, 4), bool), np.zeros(0), np.zeros(0, int), (), nothing, nothing, nothing
+        np.zeros((0, 4), bool), np.zeros(0), np.zeros(0, int), (), nothing, nothing, nothing, 0.0
     )
     verdict = judge(empty, BALANCED, finished=False)
     assert not verdict.settled and verdict.steps == verdict.probes_agreeing == 0

@@ -28,7 +28,7 @@ def test_the_interval_is_welchs_for_what_is_left_to_a_unit(seed: int, steps: int
     values = rng.normal(size=(steps, 2)) - 2.0 * replaced[:, :1]
     found = effects(replaced, values, np.array([0.5, -0.5]))
     for target in range(2):
-        columns = adjusted(replaced, values[:, target])
+        columns = adjusted(replaced, values[:, target], anchored=False)
         for unit in range(n):
             kept, gone = (columns[rows, unit] for rows in (~replaced[:, unit], replaced[:, unit]))
             if min(len(kept), len(gone)) < 2:
@@ -56,14 +56,15 @@ def test_a_few_equal_values_are_no_certainty() -> None:
     assert found.mean[0, 0] == 4.0 and np.isnan(found.low[0, 0])
 
 
-def test_running_effects_end_at_the_effect() -> None:
+@pytest.mark.parametrize("anchored", [False, True])
+def test_running_effects_end_at_the_effect(anchored: bool) -> None:
     rng = np.random.default_rng(1)
     replaced, values = rng.random((40, 3)) < 0.3, rng.normal(size=40)
-    running = running_effects(replaced, values)
+    running = running_effects(replaced, values, 0.2, anchored=anchored)
     assert running.shape == (40, 3)
-    final = effects(replaced, values[:, None], np.zeros(1)).mean[0]
+    final = effects(replaced, values[:, None], np.array([0.2]), anchored=anchored).mean[0]
     assert running[-1] == pytest.approx(final)
-    assert np.isnan(running[0]).all()
+    assert np.isnan(running[0]).any()
 
 
 def test_intervals_hold_the_true_effect_as_often_as_they_say() -> None:

@@ -136,13 +136,16 @@ def test_noise_is_not_called_important() -> None:
     """A target that follows nothing in the prompt: about one run in twenty may claim it does."""
 
     def rule(words: Sequence[str]) -> dict[str, float]:
+        # Steps are compared with the original prompt, which gets what others get on average.
+        if " ".join(words) == prompt:
+            return {"paris": 0.394}  # exp of the mean logarithm
         return {"paris": 0.05 + 0.9 * random.Random(" ".join(words)).random()}
 
+    prompt = "a big red green blue one two three"
     claimed = 0
     for seed in range(40):
         config = Config(probes=3, min_steps=30, max_steps=30, selection="balanced", seed=seed)
         choice = GivenText(text="paris")
-        prompt = "a big red green blue one two three"
         explanation = explain_now(
             request(prompt, target=choice, config=config), TinyScorer(rule)
         )

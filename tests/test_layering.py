@@ -31,7 +31,7 @@ def test_the_core_knows_nothing_of_the_app(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["reagent", "masks", "meter", "effects", "adjustment", "sequential", "convergence", "target"],
+    ["reagent", "masks", "meter", "effects", "adjustment", "moderated", "sequential"],
 )
 def test_the_method_knows_no_model_library(name: str) -> None:
     path = ROOT / "reagent_core" / f"{name}.py"

@@ -13,6 +13,7 @@ from reagent_core.masks import (
     generator,
     initial_scores,
     replacement_draws,
+    round_steps,
     stop_test_draws,
     unit_mask,
 )
@@ -83,32 +84,37 @@ def test_exact_draws_every_pair_equally_often() -> None:
 
 
 @some
-@given(n=counts, twentieths=st.integers(1, 19), probe=places, number=st.integers(0, 50))
-def test_balanced_replaces_every_unit_equally_often_in_each_round(
-    n: int, twentieths: int, probe: int, number: int
+@given(n=counts, ratio=ratios, probe=places, number=st.integers(0, 50))
+def test_balanced_replaces_every_unit_once_in_each_round(
+    n: int, ratio: float, probe: int, number: int
 ) -> None:
-    config = Config(selection="balanced", ratio=twentieths / 20)
-    deal = [unit_mask(n, config, probe, number * 20 + place) for place in range(20)]
-    assert (np.sum(deal, axis=0) == twentieths).all()
+    config = Config(selection="balanced", ratio=ratio)
+    steps = round_steps(n, config)
+    deal = [unit_mask(n, config, probe, number * steps + place) for place in range(steps)]
+    assert (np.sum(deal, axis=0) == 1).all()
+    sizes = np.sum(deal, axis=1)
+    assert max(sizes) <= max(1, round(ratio * n)) and max(sizes) - min(sizes) <= 1
 
 
-@pytest.mark.parametrize("ratio", [0.001, 0.999])
-def test_balanced_keeps_and_replaces_every_unit_however_extreme_r_is(ratio: float) -> None:
-    masks = [unit_mask(9, Config(selection="balanced", ratio=ratio), 0, k) for k in range(20)]
-    assert set(np.sum(masks, axis=0)) <= {1, 19}
-
-
-def test_balanced_replaces_units_independently_of_each_other() -> None:
-    """Otherwise keeping one means replacing others, and every effect is off by their mean."""
-    masks = np.stack([unit_mask(5, Config(selection="balanced"), 0, k) for k in range(6000)])
-    shares = np.corrcoef(masks.T.astype(float))
-    assert np.abs(shares - np.eye(5)).max() < 0.05  # a fixed number of two in five gives -0.25
-
-
-def test_balanced_deals_anew_in_every_round() -> None:
+def test_balanced_makes_another_partition_in_every_round() -> None:
     config = Config(selection="balanced")
-    rounds = {unit_mask(30, config, 0, 3 * number).tobytes() for number in range(20)}
+    steps = round_steps(30, config)
+    assert steps == 4  # sets of nine at most
+    rounds = {unit_mask(30, config, 0, steps * number).tobytes() for number in range(20)}
     assert len(rounds) == 20
+
+
+def test_the_few_replacements_of_a_place_are_spread_evenly() -> None:
+    """Six draws (two rounds of three probes): none further from the next than half of the way."""
+    config = Config(selection="balanced", ratio=0.1)
+    steps = round_steps(10, config)
+    draws = [replacement_draws(10, 50, config, probe, steps * number)
+             for probe in range(3) for number in range(2)]  # fmt: skip
+    ordered = np.sort(draws, axis=0)
+    gaps = np.diff(np.concatenate([ordered, ordered[:1] + 1]), axis=0)
+    assert gaps.min() > 0.1 and gaps.max() < 0.27  # evenly: 1/6
+    starts = np.sort(draws[0])
+    assert np.diff(starts).max() < 0.2  # where a place starts is random
 
 
 @pytest.mark.parametrize("ratio", [0.1, 0.3, 0.8])
@@ -127,16 +133,16 @@ def test_the_shortest_prompts_have_every_unit_replaced_and_kept_some_time(
 ) -> None:
     masks = np.array([unit_mask(n, Config(selection=selection), 0, step) for step in range(60)])
     assert masks.any(0).all()
-    if (selection, n) != ("exact", 1):  # at least one of one is always that one
+    if n > 1 or selection == "bernoulli":  # at least one of one is always that one
         assert not masks.all(0).any()
 
 
 def test_other_random_numbers_depend_on_their_place_and_purpose_alone() -> None:
     config = Config(seed=5, init="uniform")
-    assert (replacement_draws(9, config, 1, 2) == replacement_draws(9, config, 1, 2)).all()
+    assert (replacement_draws(4, 9, config, 1, 2) == replacement_draws(4, 9, config, 1, 2)).all()
     streams = {
-        replacement_draws(9, config, 1, 2).tobytes(),
-        replacement_draws(9, config, 2, 1).tobytes(),
+        replacement_draws(4, 9, config, 1, 2).tobytes(),
+        replacement_draws(4, 9, config, 2, 1).tobytes(),
         stop_test_draws(9, config, 1).tobytes(),
         initial_scores(9, config, 1).tobytes(),
         initial_scores(9, config, 2).tobytes(),
@@ -144,7 +150,7 @@ def test_other_random_numbers_depend_on_their_place_and_purpose_alone() -> None:
         generator(5, Purpose.FACT, 1).random(9).tobytes(),
     }
     assert len(streams) == 7
-    for draws in (replacement_draws(999, config, 0, 0), stop_test_draws(999, config, 0)):
+    for draws in (replacement_draws(4, 999, config, 0, 0), stop_test_draws(999, config, 0)):
         assert draws.min() >= 0
         assert draws.max() < 1
         assert draws.mean() == pytest.approx(0.5, abs=0.05)

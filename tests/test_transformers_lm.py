@@ -137,7 +137,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_run_goes_on() -> None:
     scorer, plain = tiny_scorer("llama"), tiny_scorer("llama")
     scorer.__class__ = Narrow
     scorer.widths = []
-    prompt, rows = sequences(30, 16)
+    _, rows = sequences(30, 16)
     targets = Targets(tuple(TARGETS), ((0, 3),))
     found = Meter(scorer, targets).read(rows)
     assert found.values == pytest.approx(Meter(plain, targets).read(rows).values, abs=1e-4)

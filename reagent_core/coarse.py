@@ -1,0 +1,134 @@
+"""Coarse to fine: where in a long prompt it is worth to look unit by unit.
+
+Each window of sentences is replaced alone, then each sentence of the windows that mattered most.
+The units of the sentences that mattered most are what the method then replaces; all else stays
+coarse, with the effect it showed as a whole. Whatever stands before the replaced part comes from
+the cached prompt, so a sequence costs half a prompt on average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+
+from reagent_core.masks import Purpose, generator
+from reagent_core.meter import Meter
+from reagent_core.prompt import Prompt, Unit, joined, sentence_numbers
+from reagent_core.reagent import token_mask
+from reagent_core.replacers.base import Substitute
+from reagent_core.scorers.base import BoolArray, FloatArray
+
+# More units than this are first looked at in windows.
+MOST_UNITS = 200
+
+# Windows of the first look, windows and units that the next look opens, and replacements of each.
+WINDOWS = 12
+OPENED = 3
+FINE_UNITS = 48
+DRAWS = 2
+
+Part = tuple[int, ...]  # consecutive units, by their index
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """A prompt in which some units are free, and the others are joined to coarse ones.
+
+    `effects`: index of a coarse unit -> [T] what is lost when it is replaced, in nats.
+    """
+
+    prompt: Prompt
+    effects: dict[int, FloatArray]
+
+
+def narrow(
+    prompt: Prompt, substitute: Substitute, meter: Meter, original: FloatArray, seed: int
+) -> Iterator[Narrowed]:
+    """Look at windows, then at sentences; the last one yielded leaves units to replace one by one.
+
+    `original` [T]: the targets' values under the whole prompt. What is opened follows the first
+    target. Units of the answer stay free throughout: they are few.
+    """
+    free = prompt.free_units[: len(prompt.free_units) - len(prompt.answer_stops)]
+    sentences = _sentences(prompt, free)
+    windows = _windows(prompt, sentences)
+    losses = _losses(prompt, windows, substitute, meter, original, seed)
+    yield _narrowed(prompt, dict(zip(windows, losses, strict=True)), set())
+    opened = {windows[i] for i in np.argsort(-losses[:, 0], kind="stable")[:OPENED]}
+    parts = [part for part in sentences if any(set(part) <= set(window) for window in opened)]
+    again = dict(zip(parts, _losses(prompt, parts, substitute, meter, original, seed), strict=True))
+    found = {w: loss for w, loss in zip(windows, losses, strict=True) if w not in opened} | again
+    fine: set[int] = set()
+    for part in sorted(again, key=lambda part: -again[part][0]):
+        if not fine or len(fine) + len(part) <= FINE_UNITS:
+            fine |= set(part)
+    yield _narrowed(prompt, found, fine)
+
+
+def _sentences(prompt: Prompt, free: Sequence[int]) -> list[Part]:
+    """The free units by sentence; a sentence of too many units is cut into equal pieces."""
+    numbers = sentence_numbers(prompt)
+    parts: list[Part] = []
+    for _, group in groupby(free, key=lambda i: (numbers[i], i - free.index(i))):
+        units = list(group)
+        pieces = -(-len(units) // FINE_UNITS)
+        parts += [tuple(map(int, piece)) for piece in np.array_split(units, pieces)]
+    return parts
+
+
+def _windows(prompt: Prompt, sentences: Sequence[Part]) -> list[Part]:
+    """Consecutive sentences joined, so that there are about `WINDOWS` of them."""
+    least = sum(map(len, sentences)) / WINDOWS
+    windows: list[Part] = []
+    current: Part = ()
+    for part in sentences:
+        if current and (len(current) >= least or part[0] != current[-1] + 1):
+            windows.append(current)
+            current = ()
+        current += part
+    return [*windows, current]
+
+
+def _losses(
+    prompt: Prompt,
+    parts: Sequence[Part],
+    substitute: Substitute,
+    meter: Meter,
+    original: FloatArray,
+    seed: int,
+) -> FloatArray:
+    """What is lost [parts, T] when each part alone is replaced: the mean over `DRAWS`, in nats."""
+    column = {unit: i for i, unit in enumerate(prompt.free_units)}
+    masks: BoolArray = np.zeros((len(parts), DRAWS, len(column)), bool)
+    for row, part in enumerate(parts):
+        masks[row, :, [column[unit] for unit in part]] = True
+    length = len(prompt.token_ids)
+    draws = np.stack(
+        [
+            generator(seed, Purpose.COARSE, part[0], part[-1], draw).random(length)
+            for part in parts
+            for draw in range(DRAWS)
+        ]
+    )
+    contexts = substitute(token_mask(prompt, masks).reshape(-1, length), draws)
+    values = meter.read(contexts).values.reshape(len(parts), DRAWS, -1)
+    return np.asarray(original - values.mean(1))
+
+
+def _narrowed(prompt: Prompt, losses: dict[Part, FloatArray], fine: set[int]) -> Narrowed:
+    """The prompt with its `fine` units free and every other part of `losses` joined to one."""
+    first = {part[0]: part for part in losses if not fine >= set(part)}
+    inside = {unit for part in first.values() for unit in part}
+    units: list[Unit] = []
+    effects: dict[int, FloatArray] = {}
+    for i, unit in enumerate(prompt.units):
+        if i in first:
+            effects[len(units)] = losses[first[i]]
+            whole = joined(prompt.text, [prompt.units[k] for k in first[i]])
+            units.append(replace(whole, protected=True))
+        elif i not in inside:
+            units.append(unit)
+    return Narrowed(replace(prompt, units=tuple(units)), effects)
