@@ -95,7 +95,7 @@ def curves_chart(
     unit `selected` (index into `explanation.units`) stands out whatever its place. Rows: step,
     unit, name, value, role, and on the last row of a named curve the label and where it goes.
     """
-    free = [i for i, unit in enumerate(explanation.units) if not unit.protected]
+    free = [i for i, unit in enumerate(explanation.units) if unit.stepped]
     if values.ndim != 2 or values.shape[1] != len(free):
         raise ValueError(f"values has shape {values.shape}; {len(free)} columns are expected")
     names = unit_names(explanation.units)

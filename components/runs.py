@@ -1,7 +1,8 @@
 """The one place where pages start, find and cancel runs.
 
-Process-wide state: the job queue and the store. Session state: this session's owner id. What a page
-shows is named by the address (`?run=KEY` or `?example=ID`), so that every view has a link.
+Process-wide state: the job queue, the store, the models with their speed, and how far the last
+estimates were off. Session state: this session's owner id. What a page shows is named by the
+address (`?run=KEY` or `?example=ID`), so that every view has a link.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import logging
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -24,6 +28,7 @@ from reagent_core.jobs import Job, JobQueue, JobSnapshot, Work
 from reagent_core.request import Request
 
 if TYPE_CHECKING:
+    from reagent_core.cost import Cost, Speed
     from reagent_core.explain import Progress
     from reagent_core.scorers.transformers_lm import TransformersScorer
     from reagent_core.store import Store
@@ -34,6 +39,12 @@ log = logging.getLogger(__name__)
 # long when nobody comes.
 _WARM_UP_PATIENCE_S = 20.0
 _page_is_out = threading.Event()
+
+# Models that are in memory and whose speed is known.
+_ready: set[str] = set()
+
+# What the last runs took, as multiples of what they were said to take.
+_errors: deque[float] = deque(maxlen=5)
 
 # Browsers let a hidden tab act once a minute.
 _GRACE_S = 180.0
@@ -69,6 +80,32 @@ def load_model(model_id: str) -> TransformersScorer:
     return scorer
 
 
+@cache
+def speed_of(model_id: str) -> Speed:
+    """How fast a loaded model is here, measured once."""
+    from reagent_core.cost import measure_speed
+
+    return measure_speed(load_model(model_id))
+
+
+def cost_of(request: Request) -> Cost | None:
+    """What the run would cost, None while the model is not ready to say.
+
+    Raises:
+        ReagentError: there is no such run; the sentence says why.
+    """
+    if request.model not in _ready:
+        return None
+    from reagent_core.cost import estimate
+    from reagent_core.prompt import build_prompt
+
+    scorer = load_model(request.model)
+    config = request.config
+    prompt = build_prompt(request.prompt, scorer.tokenizer, config.granularity, request.protected)
+    cost = estimate(prompt, request, scorer, speed_of(request.model))
+    return replace(cost, seconds=cost.seconds * (median(_errors) if _errors else 1.0))
+
+
 def warm_up() -> None:
     """Load the bundled model in the background, so that the first run need not wait for it."""
 
@@ -81,6 +118,8 @@ def warm_up() -> None:
             import reagent_core.explain  # noqa: F401  (SciPy takes a second of its own)
 
             load_model("bundled")
+            speed_of("bundled")
+            _ready.add("bundled")
         except ReagentError as error:
             log.warning("%s", error)
 
@@ -186,5 +225,9 @@ def _work(request: Request, key: str, store: Store) -> Work[Progress]:
             yield progress
         if progress.explanation.status == "complete":
             store.put(key, progress.explanation)
+            told = cost_of(request)
+            if told is not None:
+                off = progress.explanation.seconds / told.seconds
+                _errors.append(off * (median(_errors) if _errors else 1.0))
 
     return work

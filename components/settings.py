@@ -17,11 +17,12 @@ PRESET_LABELS: dict[PresetName | Literal["custom"], str] = {
     "custom": "Custom",
 }
 _COMMON = ("granularity", "seed")
-_CHOICES = ("selection", "init", "weights", "replacer")
+_CHOICES = ("selection", "until", "init", "weights", "replacer")
 _NUMBERS = ("ratio", "top_k", "probes", "min_steps", "max_steps")
 _OPTIONS = (*_CHOICES, *_NUMBERS)
 _LABELS = {
     "selection": "Selection of what is replaced",
+    "until": "The run ends",
     "init": "Start of the scores",
     "weights": "Weights of an update",
     "replacer": "Replacer",
@@ -58,6 +59,11 @@ def chosen_target() -> TargetChoice:
 def chosen_length() -> int:
     """The length of the answer in tokens."""
     return int(st.session_state["max_new_tokens"])
+
+
+def attributes_answer() -> bool:
+    """Whether what the model has answered so far is replaced and scored, too."""
+    return bool(st.session_state["attribute_answer"])
 
 
 def draw_settings() -> None:
@@ -97,6 +103,12 @@ def draw_settings() -> None:
             "… rather than",
             key="target_foil",
             help="Why the text above and not this one? Leave empty to explain the text alone.",
+        )
+        st.checkbox(
+            "Earlier words of the answer count, too",
+            key="attribute_answer",
+            help="A word of the answer also follows from the words before it. Tick this to replace "
+            "and score those like the prompt.",
         )
     prefix = "custom" if custom else preset
     for column, names in ((middle, _CHOICES), (right, _NUMBERS)):

@@ -5,11 +5,18 @@ from __future__ import annotations
 import streamlit as st
 
 from components import runs
+from components.cost import draw_cost
 from components.examples import examples, explanation_of
 from components.explanation_view import downloads, draw_explanation
 from components.plain import unformatted
 from components.run_view import show_run
-from components.settings import chosen_config, chosen_length, chosen_target, draw_settings
+from components.settings import (
+    attributes_answer,
+    chosen_config,
+    chosen_length,
+    chosen_target,
+    draw_settings,
+)
 from reagent_core.errors import InputError, ReagentError
 from reagent_core.explanation import Turn
 from reagent_core.models import CATALOGUE
@@ -28,24 +35,33 @@ def show_example() -> None:
     st.query_params["example"] = chosen
 
 
+def asked() -> Request:
+    """The run that the form asks for.
+
+    Raises:
+        ReagentError: something typed cannot be used.
+    """
+    prompt, chat = st.session_state["prompt"], st.session_state["mode"] == "Chat"
+    check_text(prompt, "prompt")
+    system = st.session_state.get("system", "").strip() if chat else ""
+    turns = [Turn(role="system", content=system)] if system else []
+    return Request(
+        model=st.session_state["model"],
+        prompt=(*turns, Turn(role="user", content=prompt)) if chat else prompt,
+        target=chosen_target(),
+        max_new_tokens=chosen_length(),
+        attribute_answer=attributes_answer(),
+        config=chosen_config(),
+    )
+
+
 def explain() -> None:
     """Start a run from what the form says now, or remember what is wrong with it."""
     st.session_state["problem"] = None
     if failure(runs.peek(st.query_params.get("run", ""))):
         st.query_params.clear()
-    prompt, chat = st.session_state["prompt"], st.session_state["mode"] == "Chat"
     try:
-        check_text(prompt, "prompt")
-        system = st.session_state.get("system", "").strip() if chat else ""
-        turns = [Turn(role="system", content=system)] if system else []
-        request = Request(
-            model=st.session_state["model"],
-            prompt=(*turns, Turn(role="user", content=prompt)) if chat else prompt,
-            target=chosen_target(),
-            max_new_tokens=chosen_length(),
-            config=chosen_config(),
-        )
-        runs.open_run(runs.start(request))
+        runs.open_run(runs.start(asked()))
     except ReagentError as error:
         field = error.field if isinstance(error, InputError) else "model"
         st.session_state["problem"] = (field, str(error))
@@ -87,6 +103,7 @@ def form() -> None:
                 label_visibility="collapsed",
             )  # fmt: skip
             button = st.container(width="content")
+            cost = st.container(width="content")
         complain("model")
         # Written back, so that it outlives a look at plain text, where there is no such field.
         st.session_state["system"] = st.session_state.get("system", "")
@@ -100,6 +117,8 @@ def form() -> None:
             complain("settings")
             draw_settings()
         button.button("Explain", type="primary", on_click=explain)
+        with cost:
+            draw_cost(asked)
 
 
 st.title("Which words made it say that?", anchor=False)

@@ -133,7 +133,9 @@ def assemble(
         scores = softmax(np.stack(using), axis=1).mean(0) if using else None
         own = run.context[target]
         evidence = Evidence(
-            replaced=np.array([e.replaced[own] for e in run.events]).reshape(-1, own.sum()),
+            replaced=np.array([e.replaced[own] for e in run.events]).reshape(
+                len(run.events), int(own.sum())
+            ),
             values=np.array([e.values[target] for e in run.events]),
             probes=np.array([e.probe for e in run.events], np.int64),
             stopped=tuple(stopped.values()),

@@ -91,6 +91,9 @@ def _explain(
     whole_answer: Annotated[
         bool, typer.Option("--whole-answer", help="Explain the answer and each word of it.")
     ] = False,
+    attribute_answer: Annotated[
+        bool, typer.Option("--attribute-answer", help="Score earlier tokens of the answer, too.")
+    ] = False,
     target: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Explain this text in place of the answer.")
     ] = None,
@@ -131,6 +134,7 @@ def _explain(
             prompt=read_prompt(prompt, chat=chat, system=system),
             target=read_target(answer_token, whole_answer, target, instead_of),
             max_new_tokens=max_new_tokens,
+            attribute_answer=attribute_answer,
             config=read_config(preset, granularity, seed),
         )
         outputs = _outputs(json, csv, html)

@@ -27,8 +27,8 @@ from reagent_core.request import GivenText, Request
 from reagent_core.scorers.base import LEAST_SHARED, Prefix, Scorer, never
 from reagent_core.target import Targets
 
-# Longer prompts take many minutes on a laptop, and a single forward longer than a cancel may.
-MAX_PROMPT_TOKENS = 1024
+# Of longer prompts a single forward takes longer on a laptop than a cancel may.
+MAX_PROMPT_TOKENS = 2048
 
 # From so many tokens on a cache of the prompt pays even where every token may be replaced.
 LONG_PROMPT = 200

@@ -155,7 +155,7 @@ def run(
         probes = [j for j in range(config.probes) if not state.done[j].all()]
         # At most two forwards' worth, so that a long prompt, too, shows a picture soon.
         most = max(1, 2 * meter.sequences_at_once(length) // len(probes))
-        stop = min(start + (chunk or min(_chunk_size(start, config), most)), last_step)
+        stop = min(start + (chunk or min(chunk_size(start, config), most)), last_step)
         if looks is not None:
             stop = min(stop, looks.next_after(start))
         places = [(j, k) for k in range(start, stop) for j in probes]
@@ -174,10 +174,16 @@ def run(
         start = stop
 
 
-def _chunk_size(start: int, config: Config) -> int:
-    """Grow from 1 to 16 steps; where probes stop alone, at most a fifth of the work is in vain."""
-    if config.until == "settled" or start < config.min_steps - 1:
-        return min(max(1, start), 16, max(1, config.min_steps - 1 - start))
+def chunk_size(start: int, config: Config) -> int:
+    """Steps of the chunk that begins at `start`: from 1 up to 16.
+
+    Where each probe stops on its own, none is in vain before `min_steps`, and at most a fifth
+    after it.
+    """
+    if config.until == "settled":
+        return min(max(1, start), 16)
+    if start < config.min_steps - 1:
+        return min(max(1, start), 16, config.min_steps - 1 - start)
     return min(max(1, start // 4), 16)
 
 

@@ -1,0 +1,121 @@
+"""What a run will cost, said before it starts: sequences through the model, and seconds.
+
+A run's steps are known but for where it may stop, and how many of its replaced prompts are equal
+and so scored once. The speed is measured on the machine.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from reagent_core.coarse import DRAWS, FINE_UNITS, MOST_UNITS, OPENED, WINDOWS
+from reagent_core.config import Config
+from reagent_core.facts import FACT_DRAWS, FACT_UNITS
+from reagent_core.masks import round_steps
+from reagent_core.prompt import Prompt
+from reagent_core.reagent import chunk_size
+from reagent_core.request import Request, WholeAnswer
+from reagent_core.scorers.base import Scorer
+
+# How likely the model's ten proposals for a place are drawn, the likeliest first: rounded means
+# over the prompts of the benchmarks. They decide how soon the same proposal comes again.
+_PROPOSALS = np.array([0.46, 0.16, 0.10, 0.07, 0.055, 0.045, 0.035, 0.03, 0.025, 0.02])
+
+# Words of an answer that are told apart by their strongest unit: about so many units differ.
+_INNER_FACTS = 4
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A scorer on this machine: seconds every forward takes, and tokens a second on top."""
+
+    forward_seconds: float
+    tokens_per_second: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """`sequences`: forward passes in the everyday sense, each over one prompt."""
+
+    seconds: float
+    sequences: int
+
+
+def measure_speed(scorer: Scorer) -> Speed:
+    """Two small forwards and two large ones, of which the faster count; about two seconds."""
+    ids = np.asarray(scorer.tokenizer.ordinary_ids, np.int64)
+
+    def seconds(batch: int, length: int) -> float:
+        inputs = np.resize(ids, (batch, length))
+        taken = []
+        for _ in range(2):
+            started = time.perf_counter()
+            scorer.score(inputs, [int(ids[0])])
+            taken.append(time.perf_counter() - started)
+        return min(taken)
+
+    small, large = seconds(1, 16), seconds(8, 64)
+    rate = (8 * 64 - 16) / max(large - small, 1e-6)
+    return Speed(max(small - 16 / rate, 0.0), rate)
+
+
+def estimate(prompt: Prompt, request: Request, scorer: Scorer, speed: Speed) -> Cost:
+    """The cost of `request`, whose prompt is `prompt`, if its answer is as long as it may be.
+
+    A run that may stop early is taken to make the geometric mean of its fewest and most steps;
+    the published stop test is taken never to pass.
+    """
+    config, length, n = request.config, len(prompt.token_ids), len(prompt.free_units)
+    whole = isinstance(request.target, WholeAnswer)
+    answer = request.max_new_tokens if whole else 1
+    targets = 1 + answer if whole and answer > 1 else 1
+    first = prompt.units[prompt.free_units[0]].positions[0]
+    shared = first if first >= 16 else 0
+    sequences, tokens, forwards = 1.0, 0.0, 0.0
+    if n > MOST_UNITS:  # a sequence shares half of the prompt on average
+        sequences += DRAWS * (WINDOWS + OPENED * max(1, n // WINDOWS // 20))
+        shared, n = (first + length) // 2, FINE_UNITS
+    width = length - shared + answer - 1
+    size = scorer.batch_size(length + answer - 1, answer, shared)
+    distinct = _distinct_share(n, config)
+    steps = _steps(n, config)
+    start = 0
+    while start < steps:
+        made = min(chunk_size(start, config), steps - start)
+        forwards += math.ceil(made * config.probes * distinct / size)
+        start += made
+    sequences += config.probes * steps * distinct
+    tests = config.probes * targets if config.until == "settled" else config.probes * steps / 2
+    asked = FACT_UNITS + (min(_INNER_FACTS, answer) if whole else 0)
+    draws = config.probes * steps / round_steps(n, config) if n / round_steps(n, config) < 2 else 0
+    extra = tests * (n > 1) + asked * max(0.0, FACT_DRAWS - draws)
+    sequences += extra
+    forwards += extra / size + 2
+    tokens += sequences * width
+    # Before the steps: the prompt is read to answer it, and to predict replacements.
+    forwards += request.max_new_tokens + 2
+    tokens += 2 * length + request.max_new_tokens
+    seconds = forwards * speed.forward_seconds + tokens / speed.tokens_per_second
+    return Cost(seconds, round(sequences))
+
+
+def _steps(n: int, config: Config) -> int:
+    """Steps of every probe."""
+    if n == 1:
+        return config.min_steps
+    if config.until == "settled":
+        return round(math.sqrt(config.min_steps * config.max_steps))
+    return config.max_steps
+
+
+def _distinct_share(n: int, config: Config) -> float:
+    """The share of a run's replaced prompts that are unlike all before."""
+    rounds = round_steps(n, config)
+    if config.selection != "balanced" or n / rounds >= 2 or config.replacer != "causal_lm":
+        return 1.0
+    draws = config.probes * _steps(n, config) / rounds
+    return float(min(1.0, np.minimum(1.0, draws * _PROPOSALS).sum() / draws))
