@@ -19,7 +19,8 @@ def show_run(key: str, job: runs.JobSnapshot[runs.Progress] | None) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             downloads(finished, f"{st.context.url}?run={key}")
             if more and runs.request_of(key):
-                st.button(f"Run {more} more steps", on_click=_continue, args=(key, more))
+                steps = finished.verdict.steps + more
+                st.button(f"Run {more} more steps", on_click=_continue, args=(key, steps))
     elif job is None:
         st.warning(
             "This explanation is not kept here any more. Type the prompt again to make it anew.",
@@ -72,15 +73,15 @@ def _clock(progress: runs.Progress) -> str:
     passed = progress.explanation.seconds
     text = f"{progress.done} of up to {progress.total} steps · {passed:.0f} s"
     if not progress.done:
-        return text
+        narrowing = any(unit.coarse for unit in progress.explanation.units)
+        return f"Looking where in a long prompt it matters · {passed:.0f} s" if narrowing else text
     left = passed / progress.done * (progress.total - progress.done)
     return f"{text} · about {left:.0f} s left" if left else f"{text} · last checks"
 
 
-def _continue(key: str, more: int) -> None:
+def _continue(key: str, steps: int) -> None:
     """The same run, some steps longer: the steps it has made are made again, bit for bit."""
     request = runs.request_of(key)
     if request is not None:
-        steps = request.config.max_steps + more
         longer = request.config.model_copy(update={"min_steps": steps, "max_steps": steps})
         runs.open_run(runs.start(request.model_copy(update={"config": longer})))

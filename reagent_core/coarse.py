@@ -24,11 +24,12 @@ from reagent_core.scorers.base import BoolArray, FloatArray
 # More units than this are first looked at in windows.
 MOST_UNITS = 200
 
-# Windows of the first look, windows and units that the next look opens, and replacements of each.
+# Windows of the first look; what the next look opens are those that lost at least this share of
+# what the worst one lost, so many windows and units at most.
 WINDOWS = 12
+WORTH_OPENING = 0.15
 OPENED = 3
 FINE_UNITS = 48
-DRAWS = 2
 
 Part = tuple[int, ...]  # consecutive units, by their index
 
@@ -56,16 +57,23 @@ def narrow(
     sentences = _sentences(prompt, free)
     windows = _windows(prompt, sentences)
     losses = _losses(prompt, windows, substitute, meter, original, seed)
-    yield _narrowed(prompt, dict(zip(windows, losses, strict=True)), set())
-    opened = {windows[i] for i in np.argsort(-losses[:, 0], kind="stable")[:OPENED]}
+    yield _narrowed(prompt, losses, set())
+    opened = set(_worth_opening(losses)[:OPENED])
     parts = [part for part in sentences if any(set(part) <= set(window) for window in opened)]
-    again = dict(zip(parts, _losses(prompt, parts, substitute, meter, original, seed), strict=True))
-    found = {w: loss for w, loss in zip(windows, losses, strict=True) if w not in opened} | again
+    again = _losses(prompt, parts, substitute, meter, original, seed)
     fine: set[int] = set()
-    for part in sorted(again, key=lambda part: -again[part][0]):
+    for part in _worth_opening(again):
         if not fine or len(fine) + len(part) <= FINE_UNITS:
             fine |= set(part)
-    yield _narrowed(prompt, found, fine)
+    kept = {window: loss for window, loss in losses.items() if window not in opened}
+    yield _narrowed(prompt, kept | again, fine)
+
+
+def _worth_opening(losses: dict[Part, FloatArray]) -> list[Part]:
+    """The parts whose loss comes near the largest, the largest first."""
+    parts = sorted(losses, key=lambda part: -losses[part][0])
+    least = WORTH_OPENING * losses[parts[0]][0]
+    return [part for part in parts if part is parts[0] or losses[part][0] >= least > 0]
 
 
 def _sentences(prompt: Prompt, free: Sequence[int]) -> list[Part]:
@@ -99,23 +107,16 @@ def _losses(
     meter: Meter,
     original: FloatArray,
     seed: int,
-) -> FloatArray:
-    """What is lost [parts, T] when each part alone is replaced: the mean over `DRAWS`, in nats."""
+) -> dict[Part, FloatArray]:
+    """What is lost [T] when each part alone is replaced, in nats."""
     column = {unit: i for i, unit in enumerate(prompt.free_units)}
-    masks: BoolArray = np.zeros((len(parts), DRAWS, len(column)), bool)
+    masks: BoolArray = np.zeros((len(parts), len(column)), bool)
     for row, part in enumerate(parts):
-        masks[row, :, [column[unit] for unit in part]] = True
+        masks[row, [column[unit] for unit in part]] = True
     length = len(prompt.token_ids)
-    draws = np.stack(
-        [
-            generator(seed, Purpose.COARSE, part[0], part[-1], draw).random(length)
-            for part in parts
-            for draw in range(DRAWS)
-        ]
-    )
-    contexts = substitute(token_mask(prompt, masks).reshape(-1, length), draws)
-    values = meter.read(contexts).values.reshape(len(parts), DRAWS, -1)
-    return np.asarray(original - values.mean(1))
+    draws = [generator(seed, Purpose.COARSE, part[0], part[-1]).random(length) for part in parts]
+    values = meter.read(substitute(token_mask(prompt, masks), np.stack(draws))).values
+    return dict(zip(parts, original - values, strict=True))
 
 
 def _narrowed(prompt: Prompt, losses: dict[Part, FloatArray], fine: set[int]) -> Narrowed:

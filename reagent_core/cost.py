@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reagent_core.coarse import DRAWS, FINE_UNITS, MOST_UNITS, OPENED, WINDOWS
+from reagent_core.coarse import FINE_UNITS, MOST_UNITS, OPENED, WINDOWS
 from reagent_core.config import Config
 from reagent_core.facts import FACT_DRAWS, FACT_UNITS
 from reagent_core.masks import round_steps
@@ -77,7 +77,7 @@ def estimate(prompt: Prompt, request: Request, scorer: Scorer, speed: Speed) -> 
     shared = first if first >= 16 else 0
     sequences, tokens, forwards = 1.0, 0.0, 0.0
     if n > MOST_UNITS:  # a sequence shares half of the prompt on average
-        sequences += DRAWS * (WINDOWS + OPENED * max(1, n // WINDOWS // 20))
+        sequences += WINDOWS + OPENED * max(1, n // WINDOWS // 20)
         shared, n = (first + length) // 2, FINE_UNITS
     width = length - shared + answer - 1
     size = scorer.batch_size(length + answer - 1, answer, shared)

@@ -16,7 +16,7 @@ from reagent_core.assemble import Run, assemble
 from reagent_core.coarse import MOST_UNITS, narrow
 from reagent_core.errors import Cancelled, InputError
 from reagent_core.explanation import AnswerToken, Explanation, Fact
-from reagent_core.facts import facts_of
+from reagent_core.facts import FACT_UNITS, facts_of
 from reagent_core.meter import Meter
 from reagent_core.prompt import Prompt, build_prompt, with_answer
 from reagent_core.reagent import context_units, run
@@ -122,7 +122,13 @@ def explain(
             state.add(events)
             yield progress("running")
         facts = facts_of(
-            context, substitute, meter, config.seed, state.events, state.strongest()
+            context,
+            substitute,
+            meter,
+            config.seed,
+            state.events,
+            state.strongest(),
+            1 if state.coarse else FACT_UNITS,  # in a long prompt each costs many tokens
         )
     except Cancelled:
         yield progress("cancelled")

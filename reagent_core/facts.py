@@ -27,14 +27,16 @@ def facts_of(
     seed: int,
     events: Sequence[StepEvent],
     strongest: Sequence[list[int]],
+    units: int = FACT_UNITS,
 ) -> tuple[tuple[Fact, ...], ...]:
     """For each target: its mean probability with one of its strongest units alone replaced.
 
-    `strongest`: for each target the columns of its free units, the strongest first. Steps that
-    replaced a unit alone count; where they are too few, others are made.
+    `strongest`: for each target the columns of its free units, the strongest first; `units`:
+    how many of the first target. Steps that replaced a unit alone count; where they are too few,
+    others are made.
     """
     first, *inner = strongest
-    ranked = [first[:FACT_UNITS], *(order[:1] for order in inner)]
+    ranked = [first[:units], *(order[:1] for order in inner)]
     columns = sorted(set(chain.from_iterable(ranked)))
     found = {
         column: [e.token_ids for e in events if e.replaced[column] and e.replaced.sum() == 1]

@@ -141,11 +141,12 @@ def _file_sha256(file: Path, size: int, mtime_ns: int) -> str:
 
 
 def _load_folder(folder: Path, info: ModelInfo) -> TransformersScorer:
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from reagent_core.scorers.devices import best_device, weights_dtype
     from reagent_core.scorers.transformers_lm import TransformersScorer
 
+    device = best_device()
     try:
         with _no_progress_bars():
             tokenizer = AutoTokenizer.from_pretrained(
@@ -153,7 +154,7 @@ def _load_folder(folder: Path, info: ModelInfo) -> TransformersScorer:
             )
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
-                dtype=torch.float32,
+                dtype=weights_dtype(device),
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
@@ -177,7 +178,7 @@ def _load_folder(folder: Path, info: ModelInfo) -> TransformersScorer:
             f"The model in {folder} has no fast tokenizer, which is needed to tell where each "
             "token lies in the text. Add its tokenizer.json."
         )
-    return TransformersScorer(model.eval(), tokenizer, info)
+    return TransformersScorer(model.eval().to(device), tokenizer, info)
 
 
 @contextmanager

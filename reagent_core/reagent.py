@@ -153,8 +153,9 @@ def run(
     start = 0
     while start < last_step and not state.done.all():
         probes = [j for j in range(config.probes) if not state.done[j].all()]
-        # At most two forwards' worth, so that a long prompt, too, shows a picture soon.
-        most = max(1, 2 * meter.sequences_at_once(length) // len(probes))
+        # At most two forwards' worth, so that a long prompt, too, shows a picture soon; but some
+        # steps, so that those that share much of the prompt can go together.
+        most = max(4, 2 * meter.sequences_at_once(length) // len(probes))
         stop = min(start + (chunk or min(chunk_size(start, config), most)), last_step)
         if looks is not None:
             stop = min(stop, looks.next_after(start))

@@ -90,7 +90,7 @@ def test_a_prompt_that_is_too_long_and_bytes_that_are_no_text(
 ) -> None:
     long = reagent(environment, "explain", "word " * 3000)
     assert (long.returncode, long.stdout) == (2, "")
-    assert re.search(r"This prompt has 3,\d\d\d tokens; .* 1,024", long.stderr)
+    assert re.search(r"This prompt has 3,\d\d\d tokens; .* 2,048", long.stderr)
     broken = subprocess.run(
         [*(os.fsencode(part) for part in COMMAND), b"explain", b"caf\xe9"],
         env=environment, capture_output=True, check=False,

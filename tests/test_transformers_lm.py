@@ -15,6 +15,7 @@ from reagent_core.reagent import run
 from reagent_core.replacers.causal_lm import CausalLMReplacer
 from reagent_core.scorers import transformers_lm
 from reagent_core.scorers.base import IntArray, TokenScores
+from reagent_core.scorers.devices import best_device, weights_dtype
 from reagent_core.scorers.memory import is_out_of_memory
 from reagent_core.scorers.transformers_lm import TransformersScorer
 from reagent_core.target import Targets
@@ -116,6 +117,23 @@ def test_half_precision_weights_give_fp32_probabilities(dtype: torch.dtype) -> N
     assert found.log_probabilities == pytest.approx(exact.log_probabilities, abs=0.3)
     # Eight bits of bfloat16 would leave values of a coarse grid.
     assert len(np.unique(found.log_probabilities)) == found.log_probabilities.size
+
+
+def test_half_precision_only_where_it_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert weights_dtype(torch.device("cpu")) == torch.float32
+    assert weights_dtype(torch.device("mps")) == torch.float16
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert weights_dtype(torch.device("cuda")) == torch.bfloat16
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert weights_dtype(torch.device("cuda")) == torch.float16
+
+
+def test_a_gpu_is_taken_before_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert best_device().type == "mps"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert best_device().type == "cuda"
 
 
 class Narrow(TransformersScorer):
