@@ -6,6 +6,7 @@ The seconds an explanation of it takes with the Quick preset, and which words en
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from statistics import median
 
 from benchmarks.record import Row, save
@@ -32,7 +33,17 @@ BEFORE = (
     "arrives only twice a week. People then read a great deal, play cards, or repair what was "
     "broken during the year. The doctor lives in the next town, but she visits on Mondays and "
     "Thursdays, and she has never been late. There is one inn, with six rooms and a dark wooden "
-    "staircase, whose owner collects clocks from all over the world. Maria works in the small "
+    "staircase, whose owner collects clocks from all over the world. Guests are woken by forty of "
+    "them at once. A stonemason built the staircase two hundred years ago and carved a small owl "
+    "into the lowest step; children touch it for luck before a test. From the upper windows one "
+    "sees the whole valley, the brook, the bridge, and the orchards on the southern slope. The "
+    "orchards belong to three families who have argued about a fence for two generations. Nobody "
+    "remembers how the quarrel began, but everybody has an opinion about it. In September the "
+    "apples are pressed into cider, and the families forget the fence for a week. The cider is "
+    "sold in the next valley, too, where people claim that theirs is better. A long path leads "
+    "over the ridge from one valley to the other, past a hut with a stove and a guest book. "
+    "Hikers write their names into the book, and sometimes a poem. The warden of the hut is "
+    "eighty years old and carries the firewood up himself. Maria works in the small "
     "library next to the school."
 )
 AFTER = (
@@ -64,12 +75,21 @@ AFTER = (
 TEXT = f"{BEFORE} {NEEDLE} {AFTER}"
 
 
+def resident_mib(field: str) -> float:
+    """Memory of this process on Linux: "VmRSS" now, "VmHWM" the most since the last reset."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith(field)]
+    return int(line.split()[1]) / 1024
+
+
 def main() -> None:
     """Measure and save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
     runs = parser.parse_args().runs
     scorer = models.load("bundled")
+    loaded = resident_mib("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forget what loading took
     found = [
         explain_now(
             Request(
@@ -82,6 +102,7 @@ def main() -> None:
         )
         for seed in range(runs)
     ]
+    peak = resident_mib("VmHWM") - loaded
     inside = range(TEXT.index(NEEDLE), TEXT.index(NEEDLE) + len(NEEDLE))
     rows: list[Row] = []
     for seed, each in enumerate(found):
@@ -99,7 +120,11 @@ def main() -> None:
         )
     length = len(scorer.tokenizer.encode(TEXT, add_special_tokens=True).token_ids)
     seconds = median(each.seconds for each in found)
-    save("needle", rows, [f"A prompt of {length:,} tokens; median {seconds:.0f} s."])
+    notes = [
+        f"A prompt of {length:,} tokens; median {seconds:.0f} s.",
+        f"Peak memory over the loaded model: {peak:,.0f} MiB.",
+    ]
+    save("needle", rows, notes)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ def job_tray() -> None:
     st.markdown("### How it works")
     st.markdown(
         "ReAGent replaces parts of your prompt, in random order and by other words, and watches "
-        "how likely the model's own answer stays. What the answer cannot do without is coloured.\n\n"
+        "how likely the model's own answer stays. What the answer cannot do without is "
+        "coloured.\n\n"
         "A colour says that a word *mattered to this model here*. It does not say that the answer "
         "is right, or why the model was built to think so."
     )

@@ -14,7 +14,7 @@ import numpy as np
 
 from reagent_core.coarse import FINE_UNITS, MOST_UNITS, OPENED, WINDOWS
 from reagent_core.config import Config
-from reagent_core.facts import FACT_DRAWS, FACT_UNITS
+from reagent_core.facts import FACT_DRAWS, FACT_UNITS, INNER_UNITS
 from reagent_core.masks import round_steps
 from reagent_core.prompt import Prompt
 from reagent_core.reagent import chunk_size
@@ -24,9 +24,6 @@ from reagent_core.scorers.base import Scorer
 # How likely the model's ten proposals for a place are drawn, the likeliest first: rounded means
 # over the prompts of the benchmarks. They decide how soon the same proposal comes again.
 _PROPOSALS = np.array([0.46, 0.16, 0.10, 0.07, 0.055, 0.045, 0.035, 0.03, 0.025, 0.02])
-
-# Words of an answer that are told apart by their strongest unit: about so many units differ.
-_INNER_FACTS = 4
 
 
 @dataclass(frozen=True)
@@ -89,8 +86,8 @@ def estimate(prompt: Prompt, request: Request, scorer: Scorer, speed: Speed) -> 
         forwards += math.ceil(made * config.probes * distinct / size)
         start += made
     sequences += config.probes * steps * distinct
-    tests = config.probes * targets if config.until == "settled" else config.probes * steps / 2
-    asked = FACT_UNITS + (min(_INNER_FACTS, answer) if whole else 0)
+    tests = config.probes * (min(targets, steps) if config.until == "settled" else steps / 2)
+    asked = FACT_UNITS + (min(INNER_UNITS, answer) if whole else 0)
     draws = config.probes * steps / round_steps(n, config) if n / round_steps(n, config) < 2 else 0
     extra = tests * (n > 1) + asked * max(0.0, FACT_DRAWS - draws)
     sequences += extra

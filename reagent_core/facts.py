@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from itertools import chain
 
 import numpy as np
 
@@ -14,10 +14,13 @@ from reagent_core.prompt import Prompt
 from reagent_core.reagent import StepEvent, token_mask
 from reagent_core.replacers.base import Substitute
 
-# How many of the strongest units (one for each word inside a whole answer, where every further one
-# costs forwards for all), and over how many replacements each at least.
+# How many of the strongest units, and over how many replacements each at least. Inside a whole
+# answer it is one for each word, and replacements are made for the units that lead most often.
 FACT_UNITS = 3
 FACT_DRAWS = 8
+INNER_UNITS = 5
+# So many replacements that the steps made anyway are a fact of their own.
+ENOUGH = 4
 
 
 def facts_of(
@@ -36,27 +39,29 @@ def facts_of(
     others are made.
     """
     first, *inner = strongest
+    leading = Counter(order[0] for order in inner if order)
+    asked = {*first[:units], *(column for column, _ in leading.most_common(INNER_UNITS))}
     ranked = [first[:units], *(order[:1] for order in inner)]
-    columns = sorted(set(chain.from_iterable(ranked)))
     found = {
         column: [e.token_ids for e in events if e.replaced[column] and e.replaced.sum() == 1]
-        for column in columns
+        for column in sorted(asked | leading.keys())
     }
     length = len(prompt.token_ids)
-    for column, contexts in found.items():
-        missing = range(len(contexts), FACT_DRAWS)
+    for column in asked:
+        missing = range(len(found[column]), FACT_DRAWS)
         if missing:
             mask = np.zeros((len(missing), len(prompt.free_units)), bool)
             mask[:, column] = True
             draws = [generator(seed, Purpose.FACT, column, k).random(length) for k in missing]
-            contexts += list(substitute(token_mask(prompt, mask), np.stack(draws)))
+            found[column] += list(substitute(token_mask(prompt, mask), np.stack(draws)))
+    found = {column: contexts for column, contexts in found.items() if len(contexts) >= ENOUGH}
     # All in one call: what many of them share with the prefix is then shared by the batch.
     rows = [(column, context) for column, contexts in found.items() for context in contexts]
     if not rows:
         return ()
     probabilities = meter.read(np.stack([context for _, context in rows])).probabilities
     owner = np.array([column for column, _ in rows])
-    means = {column: probabilities[owner == column].mean(0) for column in columns}
+    means = {column: probabilities[owner == column].mean(0) for column in found}
     return tuple(
         tuple(
             Fact(
@@ -65,6 +70,7 @@ def facts_of(
                 probability=float(means[column][target]),
             )
             for column in order
+            if column in found
         )
         for target, order in enumerate(ranked)
     )

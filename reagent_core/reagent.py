@@ -204,6 +204,8 @@ def _due(
 ) -> list[tuple[int, int]]:
     """(row, target) of the stop tests to be made; none where there is only one unit to keep."""
     count = len(context)
+    # No more tests than steps: of very many targets those that stand last go without.
+    tested = range(min(count, last_step) if config.until == "settled" else count)
 
     def is_due(step: int) -> bool:
         if config.until == "settled":
@@ -214,7 +216,7 @@ def _due(
         (row, target)
         for row, (j, k) in enumerate(part.places)
         if is_due(k + 1)
-        for target in range(count)
+        for target in tested
         if not state.done[j, target] and context[target].sum() > 1
     ]
 

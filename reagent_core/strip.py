@@ -209,5 +209,6 @@ def _word_lines(word: AnswerWord, tokens: Sequence[AnswerToken]) -> tuple[str, .
 def _unit_lines(explanation: Explanation, unit: UnitScore, place: str | None) -> tuple[str, ...]:
     told = effect_words(unit, odds=explanation.target.instead_of is not None)
     score = None if unit.score is None else f"ReAGent score {unit.score:.3f}"
-    lines = (quoted(unit.text), told or "Effect not known yet", score, place)
+    whole = "Looked at as a whole, once" if unit.coarse else None
+    lines = (quoted(unit.text), told or "Effect not known yet", score, place, whole)
     return tuple(line for line in lines if line is not None)

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from benchmarks.needle import AFTER, BEFORE, NEEDLE
 from reagent_core.config import PRESETS
+from reagent_core.cost import Speed, estimate
 from reagent_core.explain import explain, explain_now
 from reagent_core.explanation import Explanation, Turn
+from reagent_core.prompt import build_prompt
 from reagent_core.request import AnswerTokens, GivenText, Request, WholeAnswer
 from reagent_core.sentences import ranking
 from reagent_core.target import Targets, measure
@@ -124,6 +127,40 @@ def test_a_chat_turn(bundled: TransformersScorer) -> None:
     free = "".join(unit.text for unit in explanation.units if not unit.protected)
     assert free == "What is the capital of Japan?"
     assert strongest(explanation, 1) == ["Japan"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "target", "length"),
+    [(FRANCE, AnswerTokens(), 2), (THAILAND, AnswerTokens(), 2), (FRANCE, WholeAnswer(), 6)],
+)
+def test_the_cost_is_known_before(
+    bundled: TransformersScorer, prompt: str, target: object, length: int
+) -> None:
+    request = quick(prompt, target=target, max_new_tokens=length)
+    built = build_prompt(prompt, bundled.tokenizer)
+    said = estimate(built, request, bundled, Speed(0.1, 500.0)).sequences
+    done = explain_now(request, bundled).counts.sequences
+    assert 1 / 1.5 < said / done < 1.5
+
+
+def test_a_sentence_in_a_long_text_is_found(bundled: TransformersScorer) -> None:
+    text = f"{BEFORE[-700:]} {NEEDLE} {AFTER[-600:]}"
+    explanation = explain_now(quick(text, max_new_tokens=1), bundled)
+    coarse = [unit for unit in explanation.units if unit.coarse]
+    assert explanation.answer == " te" and len(coarse) > 5
+    inside = range(text.index(NEEDLE), text.index(NEEDLE) + len(NEEDLE))
+    top = [explanation.units[i] for i in ranking(explanation)[:3]]
+    assert sum(unit.start in inside for unit in top) >= 2
+    # Half of the prompt on average is not run again.
+    width = len(bundled.tokenizer.encode(text, add_special_tokens=True).token_ids)
+    assert explanation.counts.tokens < 0.8 * explanation.counts.sequences * width
+
+
+def test_the_word_before_counts_where_it_is_asked_for(bundled: TransformersScorer) -> None:
+    request = quick(THAILAND, target=AnswerTokens(start=1, stop=2), attribute_answer=True)
+    explanation = explain_now(request, bundled)
+    assert explanation.target.text == "kok"
+    assert explanation.units[ranking(explanation)[0]].text == " Bang"
 
 
 @pytest.mark.parametrize("granularity", ["word", "sentence"])

@@ -9,10 +9,12 @@ import torch
 
 from reagent_core.config import Config
 from reagent_core.errors import OutOfMemory
+from reagent_core.explain import explain_now
 from reagent_core.meter import Meter
 from reagent_core.prompt import build_prompt
 from reagent_core.reagent import run
 from reagent_core.replacers.causal_lm import CausalLMReplacer
+from reagent_core.request import AnswerTokens, Request
 from reagent_core.scorers import transformers_lm
 from reagent_core.scorers.base import IntArray, TokenScores
 from reagent_core.scorers.devices import best_device, weights_dtype
@@ -106,6 +108,29 @@ def test_the_method_equals_the_plain_loop_whatever_the_family(family: str) -> No
         assert event.probabilities[0] == pytest.approx(step.probability, abs=1e-5)
         assert event.scores[0] == pytest.approx(step.scores, abs=1e-4)
         assert (event.ranks[0] or None, event.stopped[0]) == (step.rank, step.stopped)
+
+
+def test_a_long_prompt_gets_the_same_from_its_cache_and_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Coarse to fine, with every sequence going on from the part of the prompt it shares."""
+    sentence = "The capital of France is Paris, and it is in the middle of the city. "
+    request = Request(
+        prompt=sentence * 15,
+        target=AnswerTokens(),
+        max_new_tokens=1,
+        config=Config(selection="balanced", ratio=0.04, probes=2, min_steps=10, max_steps=10),
+    )
+    cached = explain_now(request, tiny_scorer("llama"))
+    monkeypatch.setattr("reagent_core.explain.LONG_PROMPT", 10_000)
+    plain = explain_now(request, tiny_scorer("llama"))
+    assert any(unit.coarse for unit in plain.units)
+    assert cached.counts.tokens < 0.7 * plain.counts.tokens
+    assert [unit.text for unit in cached.units] == [unit.text for unit in plain.units]
+    for one, other in zip(cached.trace, plain.trace, strict=True):
+        assert one.replacements == other.replacements
+        assert one.value == pytest.approx(other.value, abs=1e-4)
+        assert one.scores == pytest.approx(other.scores, abs=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from components import runs
 from reagent_core import models
 from reagent_core.config import PRESETS
+from reagent_core.cost import Speed
 from reagent_core.jobs import JobQueue
 from reagent_core.store import Store
 from tests.tiny import TinyScorer
@@ -54,6 +56,24 @@ def test_it_opens_on_the_first_example(scorer: TinyScorer) -> None:
     assert not test.exception and not test.error
     assert test.session_state["example"] == "travel"
     assert scorer.calls == []  # nothing is computed to look at an example
+
+
+def test_the_cost_is_said_before_the_run(
+    scorer: TinyScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def costs(test: AppTest) -> list[str]:
+        return [caption.value for caption in test.caption if "forward passes" in caption.value]
+
+    test = page()
+    assert not costs(test)  # no model, no promise
+    monkeypatch.setattr(runs, "_ready", {"bundled"})
+    monkeypatch.setattr(runs, "speed_of", lambda _: Speed(0.1, 500.0))
+    assert not costs(test.run())  # no prompt
+    (told,) = costs(test.text_area(key="prompt").set_value("the capital of france is").run())
+    assert re.fullmatch(r"about \d+ s, \d+ forward passes", told)
+    (more,) = costs(test.segmented_control(key="preset").set_value("thorough").run())
+    assert int(more.split()[3]) > int(told.split()[3])
+    assert scorer.calls == []  # nothing is run to say it
 
 
 def test_a_run_ends_in_the_store(scorer: TinyScorer) -> None:
