@@ -114,8 +114,8 @@ def make_config(**options: object) -> Config:
 # `paper` is the published procedure: random start, random subsets, stop test alone.
 _FEW = {"selection": "balanced", "ratio": 0.04, "until": "settled"}
 PRESETS: dict[PresetName, Config] = {
-    "quick": Config(**_FEW, probes=2, min_steps=18, max_steps=36),
-    "standard": Config(**_FEW, probes=3, min_steps=40, max_steps=80),
+    "quick": Config(**_FEW, probes=2, min_steps=16, max_steps=32),
+    "standard": Config(**_FEW, probes=3, min_steps=48, max_steps=96),
     "thorough": Config(**_FEW, probes=5, min_steps=100, max_steps=200),
     "paper": Config(selection="exact", init="uniform", probes=5, min_steps=1, max_steps=1000),
 }

@@ -218,6 +218,20 @@ def test_little_memory_makes_small_batches(monkeypatch: pytest.MonkeyPatch) -> N
     assert 1 < few < 32 and scorer.batch_size(32, 32) == 1
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_replacements_are_predicted_part_by_part_as_at_once(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer, (prompt, _) = tiny_scorer(family), sequences(30)
+    allowed = np.arange(VOCABULARY) > 5
+    whole = scorer.predict(prompt, 4, allowed)
+    assert whole.token_ids.shape == (LENGTH, 4) and whole.token_ids.min() > 5
+    monkeypatch.setattr(transformers_lm, "positions_at_once", lambda model: 17)
+    parts = scorer.predict(prompt, 4, allowed)
+    assert (parts.token_ids == whole.token_ids).all()
+    assert parts.probabilities == pytest.approx(whole.probabilities, abs=1e-5)
+
+
 def test_no_logits_but_those_that_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of size [batch, length, vocabulary] is ever made."""
     scorer = tiny_scorer("llama")

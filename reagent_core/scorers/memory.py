@@ -13,6 +13,9 @@ TOKENS_PER_FORWARD = {"cpu": 1024, "mps": 4096, "cuda": 32_768}
 # What one forward may take beside the weights, however much is free.
 _MOST_BYTES = {"cpu": 512 * 2**20, "mps": 2 * 2**30, "cuda": 64 * 2**30}
 
+# What the logits of one prompt's own positions may take.
+_MOST_LOGIT_BYTES = 128 * 2**20
+
 
 def sequences_at_once(model: PreTrainedModel, length: int, reads: int, shared: int) -> int:
     """Sequences of `length` tokens, read at `reads` places, for one forward; at least one.
@@ -26,8 +29,8 @@ def sequences_at_once(model: PreTrainedModel, length: int, reads: int, shared: i
 
 
 def positions_at_once(model: PreTrainedModel) -> int:
-    """Positions whose vocabulary-wide probabilities are held at once (three copies in fp32)."""
-    return max(1, _MOST_BYTES["cpu"] // (12 * model.config.get_text_config().vocab_size))
+    """Positions whose vocabulary-wide logits are held at once (three copies in fp32)."""
+    return max(1, _MOST_LOGIT_BYTES // (12 * model.config.get_text_config().vocab_size))
 
 
 def free_bytes(device: torch.device) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import (
+    DynamicCache,
     GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -51,6 +52,7 @@ class TransformersScorer:
         named = eos if isinstance(eos, list) else [eos]
         self._end_ids = sorted({i for i in (*named, tokenizer.eos_token_id) if i is not None})
         self._shares_prefix: bool | None = None  # found out when it is first wanted
+        self._openings: dict[tuple[int, bytes], tuple[IntArray, FloatArray]] = {}  # no prompt's own
         self._pad_id = self._end_ids[0] if self._end_ids else 0
         # Plain greedy decoding: what a call leaves open is filled in from here, and a model's own
         # penalties would choose tokens that its probabilities do not explain.
@@ -80,9 +82,7 @@ class TransformersScorer:
         """The cache after `token_ids`, or after the frozen ones where no cache can be cut."""
         if len(token_ids) < LEAST_SHARED:
             return None
-        if self._shares_prefix is None:
-            self._shares_prefix = goes_on(self._model, token_ids[: 4 * LEAST_SHARED])
-        if not self._shares_prefix:
+        if not self._goes_on(token_ids):
             return None
         cache = run_prefix(self._model, token_ids)
         if croppable(cache):
@@ -118,35 +118,42 @@ class TransformersScorer:
     @torch.inference_mode()
     def predict(self, token_ids: Sequence[int], k: int, allowed: BoolArray) -> Predictions:
         """Left-context predictions; the first position is predicted as a paragraph's first word."""
-        first = self._first_words(k, allowed)
-        tops = [first]
+        tops = [self._first_words(k, allowed)]
         size = positions_at_once(self._model)
-        for low in range(0, len(token_ids) - 1, size):
-            high = min(low + size, len(token_ids) - 1)
-            tops.append(self._top(token_ids[:high], list(range(low, high)), k, allowed))
+        ids, cache = list(token_ids[:-1]), None
+        if len(ids) > size and self._goes_on(ids):
+            cache = DynamicCache(config=self._model.config)  # each part goes on from the last
+        for low in range(0, len(ids), size):
+            high = min(low + size, len(ids))
+            begin = 0 if cache is None else low
+            places = torch.arange(low - begin, high - begin)
+            logits = self._logits(torch.tensor([ids[begin:high]]), places, cache)[0]
+            tops.append(_best(logits, k, allowed))
         return Predictions(
             np.concatenate([ids for ids, _ in tops]), np.concatenate([p for _, p in tops])
         )
 
+    def _goes_on(self, token_ids: Sequence[int]) -> bool:
+        """Whether this model goes on from a cache as it would from the text; tried once."""
+        if self._shares_prefix is None:
+            self._shares_prefix = goes_on(self._model, token_ids[: 4 * LEAST_SHARED])
+        return self._shares_prefix
+
     def _first_words(self, k: int, allowed: BoolArray) -> tuple[IntArray, FloatArray]:
         """Words that begin a paragraph. Without any context models predict debris ("-", "#")."""
+        known = self._openings.get((k, allowed.tobytes()))
+        if known is not None:
+            return known
         # The word after it decides how the blank line is tokenized, so one is there, and dropped.
         opening = self._tokenizer.encode(_OPENING + "A", add_special_tokens=True).token_ids[:-1]
         count = min(_OPENING_CANDIDATES, int(allowed.sum()))
-        ids, probabilities = self._top(opening, [len(opening) - 1], count, allowed)
+        logits = self._logits(torch.tensor([list(opening)]), 1)[0]
+        ids, probabilities = _best(logits, count, allowed)
         words = [self._tokenizer.decode([i]).isalpha() for i in ids[0].tolist()]
         order = np.argsort(~np.array(words), kind="stable")[:k]  # words first, then the rest
-        return ids[:, order], probabilities[:, order]
-
-    def _top(
-        self, token_ids: Sequence[int], positions: list[int], k: int, allowed: BoolArray
-    ) -> tuple[IntArray, FloatArray]:
-        logits = self._logits(torch.tensor([list(token_ids)]), torch.tensor(positions))[0]
-        probabilities = logits.softmax(-1)
-        mask = torch.zeros(logits.shape[-1], dtype=torch.bool)
-        mask[: len(allowed)] = torch.from_numpy(allowed[: len(mask)])
-        top = probabilities.masked_fill(~mask.to(logits.device), -1.0).topk(k, dim=-1)
-        return top.indices.cpu().numpy(), top.values.clamp(min=0.0).cpu().double().numpy()
+        found = (ids[:, order], probabilities[:, order])
+        self._openings[k, allowed.tobytes()] = found
+        return found
 
     @torch.inference_mode()
     def generate(
@@ -212,3 +219,12 @@ class TransformersScorer:
         )
         logits: torch.Tensor = output.logits.float()
         return logits
+
+
+def _best(logits: torch.Tensor, k: int, allowed: BoolArray) -> tuple[IntArray, FloatArray]:
+    """Ids and probabilities [P, k] of the likeliest allowed tokens, from logits [P, V]."""
+    mask = torch.zeros(logits.shape[-1], dtype=torch.bool)
+    mask[: len(allowed)] = torch.from_numpy(allowed[: len(mask)])
+    top = logits.masked_fill(~mask.to(logits.device), -torch.inf).topk(k, dim=-1)
+    probabilities = (top.values - logits.logsumexp(-1, keepdim=True)).exp()
+    return top.indices.cpu().numpy(), probabilities.cpu().double().numpy()
