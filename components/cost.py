@@ -14,6 +14,8 @@ from reagent_core.request import Request
 
 def draw_cost(asked: Callable[[], Request]) -> None:
     """One line: "about 6 s, 130 forward passes"; nothing while the model is not in memory."""
+    if not runs.models_ready():
+        return
     try:
         cost = runs.cost_of(asked())
     except ReagentError:

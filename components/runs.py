@@ -88,6 +88,11 @@ def speed_of(model_id: str) -> Speed:
     return measure_speed(load_model(model_id))
 
 
+def models_ready() -> bool:
+    """Whether there is a model whose speed is known."""
+    return bool(_ready)
+
+
 def cost_of(request: Request) -> Cost | None:
     """What the run would cost, None while the model is not ready to say.
 
