@@ -116,7 +116,7 @@ def test_cancel_keeps_what_was_found(server: str, open_page: Open) -> None:
     press_explain(page)
     expect(page.get_by_text(re.compile(r"^[1-9]\d* of up to"))).to_be_visible(timeout=90_000)
     page.get_by_test_id("stMain").get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text(re.compile(r"Stopped after \d+ of up to 1200 steps"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Stopped after \d+ of up to 1000 steps"))).to_be_visible()
     expect(prompt_strip(page)).to_contain_text("longest river")
     expect(page.get_by_label("Your prompt")).to_have_value(re.compile("longest river"))
 
