@@ -9,7 +9,7 @@ import numpy as np
 
 from reagent_core.errors import InputError
 from reagent_core.explanation import AnswerToken
-from reagent_core.prompt import Prompt, Tokenizer, check_text
+from reagent_core.prompt import Prompt, Tokenizer, Unit, check_text
 from reagent_core.scorers.base import GeneratedToken, Scorer
 
 # Longer targets would need gigabytes for their vocabulary-wide logits.
@@ -107,3 +107,28 @@ def continuation_of(prompt: Prompt, text: str, scorer: Scorer) -> Continuation:
             "target",
         )
     return max(found, key=lambda continuation: continuation.log_probability)
+
+
+def with_answer(prompt: Prompt, tokens: Sequence[AnswerToken], attributed: int) -> Prompt:
+    """The prompt and what was answered so far, as one context.
+
+    The text goes on with all `tokens`; the first `attributed` of them are units, one a token, but
+    tokens that make one character together are one unit.
+    """
+    base, length = len(prompt.text), len(prompt.token_ids)
+    units: list[Unit] = []
+    stops: list[int] = []
+    start = 0
+    for stop, token in enumerate(tokens[:attributed], start=1):
+        if token.end > token.start:
+            places = tuple(range(length + start, length + stop))
+            units.append(Unit(token.text, base + token.start, base + token.end, False, places))
+            stops.append(stop)
+            start = stop
+    return Prompt(
+        prompt.text + "".join(unit.text for unit in units),
+        (*prompt.token_ids, *(token.token_id for token in tokens)),
+        (*prompt.units, *units),
+        prompt.turns,
+        tuple(stops),
+    )

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from reagent_core.answer import answer_of
+from reagent_core.answer import answer_of, with_answer
 from reagent_core.asked import asked
 from reagent_core.assemble import Run, assemble
 from reagent_core.coarse import MOST_UNITS, narrow
@@ -18,7 +18,7 @@ from reagent_core.errors import Cancelled, InputError
 from reagent_core.explanation import AnswerToken, Explanation, Fact
 from reagent_core.facts import FACT_UNITS, facts_of
 from reagent_core.meter import Meter
-from reagent_core.prompt import Prompt, build_prompt, with_answer
+from reagent_core.prompt import Prompt, build_prompt
 from reagent_core.reagent import context_units, run
 from reagent_core.replacers.base import Replacer
 from reagent_core.replacers.causal_lm import CausalLMReplacer

@@ -18,7 +18,7 @@ from uniseg import sentencebreak, wordbreak
 from reagent_core.chat import render
 from reagent_core.config import Granularity
 from reagent_core.errors import InputError
-from reagent_core.explanation import AnswerToken, Turn
+from reagent_core.explanation import Turn
 
 Span = tuple[int, int]
 
@@ -75,7 +75,7 @@ class Unit:
 class Prompt:
     """A tokenized prompt. `turns` holds the chat as typed, None for plain text.
 
-    `answer_stops`: where the answer was made part of the context (see `with_answer`), the last
+    `answer_stops`: where the answer was made part of the context (`answer.with_answer`), the last
     units are its tokens, and for each of them this is the number of answer tokens up to its end.
     """
 
@@ -288,28 +288,3 @@ def sentence_numbers(prompt: Prompt) -> list[int]:
     """The sentence each unit belongs to: a number that never falls from unit to unit."""
     sentences = _group(prompt.text, prompt.units, "sentence")
     return [bisect_right([each.start for each in sentences], unit.start) for unit in prompt.units]
-
-
-def with_answer(prompt: Prompt, tokens: Sequence[AnswerToken], attributed: int) -> Prompt:
-    """The prompt and what was answered so far, as one context.
-
-    The text goes on with all `tokens`; the first `attributed` of them are units, one a token, but
-    tokens that make one character together are one unit.
-    """
-    base, length = len(prompt.text), len(prompt.token_ids)
-    units: list[Unit] = []
-    stops: list[int] = []
-    start = 0
-    for stop, token in enumerate(tokens[:attributed], start=1):
-        if token.end > token.start:
-            places = tuple(range(length + start, length + stop))
-            units.append(Unit(token.text, base + token.start, base + token.end, False, places))
-            stops.append(stop)
-            start = stop
-    return Prompt(
-        prompt.text + "".join(unit.text for unit in units),
-        (*prompt.token_ids, *(token.token_id for token in tokens)),
-        (*prompt.units, *units),
-        prompt.turns,
-        tuple(stops),
-    )

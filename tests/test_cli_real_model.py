@@ -49,25 +49,20 @@ def test_france_is_why_it_says_paris(tmp_path: Path, environment: dict[str, str]
     assert len(table) == len(explanation.units) == 5
     assert "https://" not in html.read_text("utf-8"), "the page needs no network"
 
-    # The same again: from the store, at once, and without torch.
+    # The same again: from the store, and without what takes long to import.
     code = (
-        "import sys, time; from reagent_core.cli import main\n"
-        "begin = time.perf_counter()\n"
+        "import sys; from reagent_core.cli import main\n"
         "try:\n    main(sys.argv[1:])\n"
         "except SystemExit as end:\n    assert not end.code\n"
-        "print(time.perf_counter() - begin, 'torch' in sys.modules, file=sys.stderr)"
+        "slow = {'torch', 'transformers', 'scipy'} & sys.modules.keys()\n"
+        "print(*slow, file=sys.stderr)"
     )
-    seconds = []
-    for _ in range(3):
-        again = subprocess.run(
-            [sys.executable, "-c", code, *FRANCE, "--json", "-"],
-            env=environment, capture_output=True, encoding="utf-8", check=True,
-        )  # fmt: skip
-        assert load(again.stdout) == explanation
-        taken, torch_imported = again.stderr.split()[-2:]
-        assert torch_imported == "False"
-        seconds.append(float(taken))
-    assert min(seconds) < 1
+    again = subprocess.run(
+        [sys.executable, "-c", code, *FRANCE, "--json", "-"],
+        env=environment, capture_output=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    assert load(again.stdout) == explanation
+    assert again.stderr.splitlines()[-1] == ""
 
 
 def test_the_whole_answer_of_a_chat(environment: dict[str, str]) -> None:

