@@ -1,6 +1,6 @@
 """Replaced prompts and what became of the target, for every design of the study: masks and values.
 
-Drawn once with the bundled model (about 40 minutes on two cores) and kept in `.bench/samples`, one
+Drawn once with the bundled model (for a long time, on two cores) and kept in `.bench/samples`, one
 file a prompt; `design` and `precision` work on them.
 """
 

@@ -156,9 +156,9 @@ def test_taking_the_others_out_leaves_a_units_own_effect(anchored: bool, seed: i
     values = -(replaced @ losses) + rng.normal(0, 0.05, 120)
     found = effects(replaced, values[:, None], np.zeros(1), anchored=anchored)
     assert found.mean[0] == pytest.approx(losses, abs=0.25)
-    plain = np.std([values[replaced[:, i]].std() for i in range(6)])
+    # What is left in a unit's own steps is noise, no longer what the others did there.
     columns = adjusted(replaced, values, anchored=anchored)
-    assert np.std([columns[replaced[:, i], i].std() for i in range(6)]) < max(plain, 0.2)
+    assert columns[replaced[:, 5], 5].std() < 0.5 * values[replaced[:, 5]].std()
 
 
 def test_units_replaced_alone_need_no_adjustment() -> None:
