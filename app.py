@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 
 import streamlit as st
 
-from components.runs import job_queue, warm_up
+from components.loaded_models import warm_up
+from components.runs import job_queue
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ const report = JSON.parse(document.getElementById("data").textContent);
 const clickable = report.answer.some((token) => token.clickable);
 const legend =
   report.measure === "score"
-    ? { low: null, high: "higher ReAGent score" }
+    ? { low: null, high: `higher ${report.score_name}` }
     : { low: "speaks against", high: "speaks for" };
 let shownWord = report.explained_word;
 let shownUnit = null;

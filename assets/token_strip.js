@@ -5,9 +5,10 @@
 //
 // data = {
 //   label: name of the strip for screen readers,
-//   tokens: [{text, weight, lines, clickable, muted, fold}],   see reagent_core/strip.py
-//   selected: index of a token, or null,
-//   legend: {low, high} words at the ends of the colour scale, or null; low null: one-sided scale
+//   tokens: [{text, weight, lines, clickable, muted, fold, mark}],   see reagent_core/strip.py
+//   selected: index of a token, or null; a list of indices where several can be selected,
+//   legend: {low, high, marks} words at the ends of the colour scale, or null; low null: one-sided
+//     scale; marks: [[mark, what it means]]
 // }
 
 const LEVELS = 10; // as in reagent_core/colours.py
@@ -153,7 +154,8 @@ class Strip {
     const kind = token.muted ? "token muted" : token.clickable ? "token clickable" : "token";
     if (span.className !== kind) span.className = kind;
     const chosen = ink.classList.contains("selected") ? " selected" : "";
-    const colour = `ink ${levelClass(token.weight)}${chosen}`;
+    const mark = token.mark ? ` ${token.mark}` : "";
+    const colour = `ink ${levelClass(token.weight)}${mark}${chosen}`;
     if (ink.className !== colour) ink.className = colour;
     if (token.clickable) {
       const label = token.lines.join(". ");
@@ -164,7 +166,7 @@ class Strip {
   mark(selected) {
     this.selected = selected;
     this.tokens.forEach((token, index) => {
-      const chosen = index === selected;
+      const chosen = Array.isArray(selected) ? selected.includes(index) : index === selected;
       this.inks[index].classList.toggle("selected", chosen);
       if (token.clickable && this.spans[index].getAttribute("aria-pressed") !== String(chosen)) {
         this.spans[index].setAttribute("aria-pressed", String(chosen));
@@ -174,7 +176,11 @@ class Strip {
 
   choose(index) {
     if (!this.tokens[index].clickable) return;
-    const selected = index === this.selected ? null : index;
+    let selected = index === this.selected ? null : index;
+    if (Array.isArray(this.selected)) {
+      const others = this.selected.filter((other) => other !== index);
+      selected = others.length < this.selected.length ? others : [...others, index];
+    }
     this.mark(selected);
     this.onSelect(selected);
   }
@@ -303,6 +309,11 @@ class Strip {
     }
     if (legend.low !== null) this.legend.append(element("span", "", legend.low));
     this.legend.append(scale, element("span", "", legend.high));
+    for (const [mark, meaning] of legend.marks ?? []) {
+      const sample = element("span", "sample");
+      sample.append(element("span", `ink ${mark}`, meaning));
+      this.legend.append(sample);
+    }
   }
 }
 
@@ -318,5 +329,9 @@ function updateStrip(parent, data, onSelect) {
 }
 
 export default function ({ parentElement, data, setStateValue }) {
-  updateStrip(parentElement, data, (selected) => setStateValue("selected", selected));
+  updateStrip(parentElement, data, (selected) => {
+    // With the time a choice differs from the same one before, if it was changed elsewhere since.
+    const several = Array.isArray(selected);
+    setStateValue("selected", several ? { tokens: selected, time: Date.now() } : selected);
+  });
 }

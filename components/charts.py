@@ -1,13 +1,13 @@
 """The two charts of an explanation: effects with their intervals, and how they settled.
 
-Each function returns the rows and a Vega-Lite specification for `st.vega_lite_chart`. Token texts
-are only ever data. Colours are readable on light and dark pages alike; everything else is left to
+Each function returns the rows and a Vega-Lite specification for `st.vega_lite_chart`, whose
+description is what a screen reader says of the chart. Token texts are only ever data and, there,
+plain text. Colours are readable on light and dark pages alike; everything else is left to
 Streamlit's theme.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import lru_cache
@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from components.factor_axis import NOTHING, factor_axis, less, ticks
 from reagent_core.explanation import Explanation
 from reagent_core.sentences import Measure, interval_words, ranking, unit_names
-from reagent_core.wording import change
+from reagent_core.wording import change, quoted
 
 TOP = 5
 MOST_BARS = 12
@@ -35,8 +36,6 @@ SELECTED_COLOUR = "#e0479e"
 GREY = "#8a8f98"
 FOR_COLOUR, AGAINST_COLOUR = "#3b82d6", "#d9730d"
 
-_NOTHING = math.log(1.05)
-_FACTORS = (1.1, 1.2, 1.5, 2, 3, 5, 10, 30, 100, 1000, 1e4, 1e6, 1e9, 1e12, 1e15, 1e20, 1e30)
 
 
 class Chart(NamedTuple):
@@ -70,15 +69,17 @@ def effects_chart(explanation: Explanation) -> Chart:
                 "high": high,
                 "rank": rank,
                 "direction": "for" if unit.effect >= 0 else "against",
-                "without": change(unit.effect, odds=odds),
+                "without": change(unit.effect, odds=odds, at_least=unit.at_least),
                 "sure": interval_words(unit, odds=odds) or "not known",
             }
         )
     columns = ["name", "effect", "low", "high", "rank", "direction", "without", "sure"]
     frame = pd.DataFrame(rows, columns=columns)
     ends = (frame["low"].min(), frame["high"].max()) if rows else (0.0, 1.0)
-    two_sided = bool((frame["effect"] < -_NOTHING).any())
-    return Chart(frame, _with_ticks(_bar_spec(two_sided, odds), ticks(*ends, most=6)))
+    two_sided = bool((frame["effect"] < -NOTHING).any())
+    told = "; ".join(f"{quoted(str(row['name']))} {row['without']} without it" for row in rows)
+    description = f"Bar chart, the strongest first. {told or 'Nothing is known yet'}."
+    return Chart(frame, _filled(_bar_spec(two_sided, odds), description, ticks(*ends, most=6)))
 
 
 def curves_chart(
@@ -91,9 +92,10 @@ def curves_chart(
     """One curve a unit: its effect (nats) or ReAGent score after each step.
 
     `values` [steps, free units], NaN where not known yet, the columns in the order of the
-    unprotected units. The five strongest at the end are coloured and named, the others grey; the
-    unit `selected` (index into `explanation.units`) stands out whatever its place. Rows: step,
-    unit, name, value, role, and on the last row of a named curve the label and where it goes.
+    unprotected units. The five highest at the end are coloured and named, the others grey, of
+    very many the largest, for or against; the unit `selected` (index into `explanation.units`)
+    stands out whatever its place. Rows: step, unit, name, value, role, and on the last row of a
+    named curve the label and where it goes.
     """
     free = [i for i, unit in enumerate(explanation.units) if unit.stepped]
     if values.ndim != 2 or values.shape[1] != len(free):
@@ -101,29 +103,13 @@ def curves_chart(
     names = unit_names(explanation.units)
     frame = _curve_rows(values, free, names, selected)
     known = frame["value"].dropna()
+    description = _curves_in_words(frame, len(values), measure)
     if measure == "score":
-        return Chart(frame, _curve_spec("score", False))
+        return Chart(frame, _filled(_curve_spec("score", False), description))
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     odds = explanation.target.instead_of is not None
-    return Chart(frame, _with_ticks(_curve_spec("effect", odds), ticks(low, high, most=6)))
-
-
-def ticks(low: float, high: float, *, most: int) -> tuple[float, ...]:
-    """Round factors as axis positions in nats, 0 included: at most about `most` that cover the
-    range from `low` to `high`, at even distances as far as round numbers allow."""
-    low, high = min(low, 0.0), max(high, 0.0)
-    gap = (high - low) / most
-    sides = []
-    for end in (high, -low):
-        places, last = [], 0.0
-        for factor in _FACTORS:
-            place = math.log(factor)
-            if place <= end * 1.02 and place - last >= gap * 0.8:
-                places.append(place)
-                last = place
-        sides.append(places)
-    above, below = sides
-    return tuple([-place for place in reversed(below)] + [0.0] + above)
+    spec = _curve_spec("effect", odds)
+    return Chart(frame, _filled(spec, description, ticks(low, high, most=6)))
 
 
 def _curve_rows(
@@ -136,8 +122,10 @@ def _curve_rows(
     steps = len(values)
     if not steps or np.isnan(values[-1]).all():
         return pd.DataFrame(columns=columns)
-    order = np.argsort(-np.nan_to_num(values[-1], nan=-np.inf), kind="stable")
-    drawn = [int(column) for column in order[: TOP + MOST_GREY]]
+    last = values[-1]
+    highest = np.argsort(-np.nan_to_num(last, nan=-np.inf), kind="stable")[:TOP]
+    largest = np.argsort(-np.nan_to_num(abs(last), nan=-1.0), kind="stable")
+    drawn = [*highest.tolist(), *largest[~np.isin(largest, highest)][:MOST_GREY].tolist()]
     if selected in free and free.index(selected) not in drawn:
         drawn.append(free.index(selected))
     kept = np.unique(np.linspace(0, steps - 1, min(steps, MOST_POINTS)).round().astype(int))
@@ -151,17 +139,26 @@ def _curve_rows(
         part["unit"], part["name"], part["role"] = unit, names[unit], role
         part["label"] = None
         if role != "other":
-            part.loc[part.index[-1], "label"] = _short(names[unit])
+            part.loc[part.index[-1], "label"] = short(names[unit])
         parts.append(part)
     frame = pd.concat(parts, ignore_index=True).dropna(subset=["value"])
     frame["label_y"] = np.nan
     named = frame["label"].notna()
     span = max(frame["value"].max(), 0.0) - min(frame["value"].min(), 0.0)
-    frame.loc[named, "label_y"] = _spread(frame.loc[named, "value"].to_numpy(), span * 0.075)
+    frame.loc[named, "label_y"] = spread(frame.loc[named, "value"].to_numpy(), span * 0.075)
     return frame[columns]
 
 
-def _spread(heights: NDArray[np.floating[Any]], gap: float) -> NDArray[np.floating[Any]]:
+def left_out(count: int, drawn: int, name: str, which: str = "weakest") -> str | None:
+    """The sentence that not all of so many tokens (or words ...) are drawn; None where they are."""
+    if count <= drawn:
+        return None
+    if count == drawn + 1:
+        return f"The {which} of {count} {name}s is left out."
+    return f"The {count - drawn} {which} of {count} {name}s are left out."
+
+
+def spread(heights: NDArray[np.floating[Any]], gap: float) -> NDArray[np.floating[Any]]:
     """Move label heights apart to at least `gap`, keeping their order and about their middle."""
     order = np.argsort(heights, kind="stable")
     placed = heights[order].astype(float)
@@ -173,27 +170,14 @@ def _spread(heights: NDArray[np.floating[Any]], gap: float) -> NDArray[np.floati
     return result
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
+    """A name that fits beside a chart."""
     return name if len(name) <= LABEL_LENGTH else name[: LABEL_LENGTH - 1] + "…"
-
-
-def _factor_axis(title: str) -> alt.Axis:
-    times = "'×' + format(exp(abs(datum.value)), exp(abs(datum.value)) < 9.5 ? '.2~r' : ',.0f')"
-    return alt.Axis(
-        title=title,
-        values=[0.0],  # see _with_ticks
-        labelExpr=f"abs(datum.value) < {_NOTHING} ? 'same' : "
-        f"abs(datum.value) > 13.9 ? '×' + format(exp(abs(datum.value)), '.0e') : {times}",
-    )
-
-
-def _less(odds: bool) -> str:
-    return f"times {'lower odds' if odds else 'less likely'} without it"
 
 
 @lru_cache(maxsize=4)
 def _bar_spec(two_sided: bool, odds: bool) -> dict[str, Any]:
-    title = _less(odds)
+    title = less(odds)
     if two_sided:
         title = f"◂ times {'higher odds' if odds else 'more likely'} · {title} ▸"
     name = alt.Y(
@@ -210,7 +194,7 @@ def _bar_spec(two_sided: bool, odds: bool) -> dict[str, Any]:
     ]
     base = alt.Chart().encode(y=name, tooltip=tooltip)
     bars = base.mark_bar(cornerRadius=3, height={"band": 0.62}).encode(
-        x=alt.X("effect:Q", axis=_factor_axis(title)),
+        x=alt.X("effect:Q", axis=factor_axis(title)),
         color=alt.Color(
             "direction:N",
             scale=alt.Scale(domain=["for", "against"], range=[FOR_COLOUR, AGAINST_COLOUR]),
@@ -236,7 +220,7 @@ def _curve_spec(measure: Measure, odds: bool) -> dict[str, Any]:
         legend=None,
     )
     if measure == "effect":
-        axis = _factor_axis(_less(odds))
+        axis = factor_axis(less(odds))
     else:
         axis = alt.Axis(title="ReAGent score", format=".2~f")
     # The title lies above the axis: upright it would take a tenth of a phone's width.
@@ -277,10 +261,23 @@ def _curve_spec(measure: Measure, odds: bool) -> dict[str, Any]:
     return _spec(chart)
 
 
-def _with_ticks(spec: dict[str, Any], values: Sequence[float]) -> dict[str, Any]:
-    """The specification with other tick positions: Altair takes 20 ms to build one anew, each
-    second of a live run."""
+def _curves_in_words(frame: pd.DataFrame, steps: int, measure: Measure) -> str:
+    what = "effect" if measure == "effect" else "ReAGent score"
+    start = f"Line chart: the {what} of each piece of the prompt after each of {steps} steps."
+    ends = frame[frame["role"].str.startswith("top")].drop_duplicates("unit", keep="last")
+    if ends.empty:
+        return start
+    names = ends.sort_values("value", ascending=False)["name"]
+    return f"{start} Highest at the end: {', '.join(quoted(name) for name in names)}."
+
+
+def _filled(
+    spec: dict[str, Any], description: str, values: Sequence[float] = ()
+) -> dict[str, Any]:
+    """The specification with a description and tick positions of its own: Altair takes 20 ms to
+    build one anew, each second of a live run."""
     changed = deepcopy(spec)
+    changed["description"] = description
     for layer in changed["layer"]:
         for channel in ("x", "y"):
             axis = layer["encoding"].get(channel, {}).get("axis")

@@ -1,4 +1,4 @@
-"""One explanation on a page: sentence, strips, charts, what was tried, downloads."""
+"""One explanation on a page: sentence, strips, charts, its check, what was tried."""
 
 from __future__ import annotations
 
@@ -6,14 +6,29 @@ from typing import Literal
 
 import streamlit as st
 
-from components.charts import curves_chart, effects_chart
-from components.plain import plain_text
-from components.token_strip import LEGENDS, token_strip
+from components.charts import (
+    MOST_BARS,
+    MOST_GREY,
+    TOP,
+    curves_chart,
+    effects_chart,
+    left_out,
+)
+from components.check_view import draw_check
+from components.pictures import draw_chart
+from components.plain import plain_text, unformatted
+from components.token_strip import legend_of, token_strip
 from components.tried import tried_list
+from reagent_core.baselines.methods import REAGENT
 from reagent_core.curves import effect_curves, score_curves
-from reagent_core.explanation import Explanation, dump
-from reagent_core.export import scores_csv
-from reagent_core.sentences import Measure, fact_sentence, main_measure, summary
+from reagent_core.explanation import Explanation
+from reagent_core.sentences import (
+    Measure,
+    fact_sentence,
+    main_measure,
+    ranking,
+    summary,
+)
 from reagent_core.strip import answer_strip, answer_words, prompt_strip
 from reagent_core.tried import tried
 
@@ -24,16 +39,8 @@ def draw_explanation(explanation: Explanation, name: str, focus: str | None = No
     measure = main_measure(explanation)
     head = st.container()
     prompt_place = st.container()
-    words = answer_words(explanation)
     with st.container():
-        st.markdown("**The model's answer**" + _hint(explanation))
-        chosen = token_strip(
-            answer_strip(explanation),
-            key=f"answer {name}",
-            label="The model's answer",
-            selected=_start(explanation, focus),
-        )
-    shown = (words[chosen].explained if chosen is not None else None) or explanation
+        shown = choose_word(explanation, name, focus)
     span = f"{shown.target.answer_start}-{shown.target.answer_stop}"
     with head:
         plain_text(summary(shown), key=f"summary {name}", size="headline")
@@ -48,42 +55,31 @@ def draw_explanation(explanation: Explanation, name: str, focus: str | None = No
             tokens,
             key=f"prompt {name} {span}",
             label="The prompt, coloured by importance",
-            legend=LEGENDS[measure],
+            legend=legend_of(shown),
         )
     unit = tokens[picked].unit if picked is not None else None
     if shown.trace:
         _verdict(shown)
-        _charts(shown, measure, unit)
+        _charts(shown, name, measure, unit)
+        draw_check(shown, explanation, name)
         _tried(shown, name)
+    elif shown.method != REAGENT:
+        _without_steps(shown, name)
+        draw_check(shown, explanation, name)
 
 
-def downloads(explanation: Explanation, link: str | None = None) -> None:
-    """JSON, CSV, HTML, and the link that opens this explanation again, if there is one."""
-    kind = "".join(c if c.isalnum() else "-" for c in explanation.target.text.strip())[:30]
-    stem = f"explanation-{kind.strip('-').lower() or 'answer'}"
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.download_button(
-            "JSON", lambda: dump(explanation), f"{stem}.json", "application/json",
-            on_click="ignore", help="Everything, trace included; reads back into the library.",
-        )  # fmt: skip
-        st.download_button(
-            "CSV", lambda: scores_csv(explanation), f"{stem}.csv", "text/csv",
-            on_click="ignore", help="Scores and effects, one row a unit.",
-        )  # fmt: skip
-        st.download_button(
-            "HTML", lambda: _html(explanation), f"{stem}.html", "text/html",
-            on_click="ignore", help="One self-contained page, to send or to keep.",
-        )  # fmt: skip
-        if link:
-            with st.popover("Link"):
-                st.caption("Opens this explanation again on this server.")
-                st.code(link, language=None, wrap_lines=True)
-
-
-def _html(explanation: Explanation) -> str:
-    from reagent_core.report import html_report  # Jinja2 is not needed to look at a page
-
-    return html_report(explanation)
+def choose_word(explanation: Explanation, name: str, focus: str | None = None) -> Explanation:
+    """Draw the answer; of a whole answer a word can be clicked. Returns what explains that word,
+    or all of the answer."""
+    words = answer_words(explanation)
+    st.markdown("**The model's answer**" + _hint(explanation))
+    chosen = token_strip(
+        answer_strip(explanation),
+        key=f"answer {name}",
+        label="The model's answer",
+        selected=_start(explanation, focus),
+    )
+    return (words[chosen].explained if chosen is not None else None) or explanation
 
 
 def _hint(explanation: Explanation) -> str:
@@ -114,12 +110,25 @@ def _verdict(explanation: Explanation) -> None:
             icon=icon,
             color="green" if verdict.settled else "orange",
         )
-        st.caption(verdict.text)
+        st.caption(unformatted(verdict.text))
     for warning in verdict.warnings:
-        st.caption(f":material/info: {warning}")
+        st.caption(f":material/info: {unformatted(warning)}")
+    if explanation.counts.requests:
+        st.caption(f"{explanation.counts.requests:,} requests were sent to the server.")
 
 
-def _charts(explanation: Explanation, measure: Measure, unit: int | None) -> None:
+def _without_steps(explanation: Explanation, name: str) -> None:
+    """How another method came to it, and its effects if it tells any."""
+    st.caption(unformatted(explanation.verdict.text))
+    for warning in explanation.verdict.warnings:
+        st.caption(f":material/info: {unformatted(warning)}")
+    if main_measure(explanation) == "effect":
+        st.markdown("**What each piece is worth**")
+        _effects(explanation, name)
+
+
+def _charts(explanation: Explanation, name: str, measure: Measure, unit: int | None) -> None:
+    live = explanation.status == "running"
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("**How the estimates settled**")
@@ -129,17 +138,29 @@ def _charts(explanation: Explanation, measure: Measure, unit: int | None) -> Non
         )
         values = (effect_curves if measure == "effect" else score_curves)(explanation)
         chart = curves_chart(explanation, values, measure=measure, selected=unit)
-        st.vega_lite_chart(chart.rows, chart.spec, width="stretch")
+        draw_chart(chart, key=f"curves {name}", name="curves", live=live)
+        told = left_out(values.shape[1], TOP + MOST_GREY, explanation.config.granularity)
+        if told:
+            st.caption(f"{told} What is clicked is always drawn.")
     with right:
         st.markdown("**What each piece is worth**")
         what = "less likely the target gets" if explanation.target.instead_of is None else (
             "lower the odds of the target get"
         )  # fmt: skip
         st.caption(
-            f"How many times {what} without it; the whiskers hold the true value 95 times in 100."
+            f"How many times {what} without it; the whiskers hold the true value about 95 times "
+            "in 100."
         )
-        bars = effects_chart(explanation)
-        st.vega_lite_chart(bars.rows, bars.spec, width="stretch")
+        _effects(explanation, name)
+
+
+def _effects(explanation: Explanation, name: str) -> None:
+    live = explanation.status == "running"
+    draw_chart(effects_chart(explanation), key=f"effects {name}", name="effects", live=live)
+    known = sum(explanation.units[i].effect is not None for i in ranking(explanation))
+    told = left_out(known, MOST_BARS, explanation.config.granularity)
+    if told:
+        st.caption(told)
 
 
 def _tried(explanation: Explanation, name: str) -> None:

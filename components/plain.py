@@ -7,6 +7,22 @@ from typing import Literal
 
 import streamlit as st
 
+# For components that make elements: one with a class and, if there is any, text.
+MADE = """
+const made = (tag, className, text) => {
+  const element = document.createElement(tag);
+  element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
+};
+"""
+
+# Between these two characters: `www.`, `a@b`, `://` or `:name:`, and a lone `->` or `--`.
+_TURNED = re.compile(
+    r"(?<=www)(?=\.)|(?<=\S)(?=@)|(?<=:)(?=[\w/+-])|(?<=(?<!\S)[-<>~])(?=[-=>]+(?!\S))",
+    re.IGNORECASE,
+)
+
 _plain = st.components.v2.component(
     "reagent_plain_text",
     js="""
@@ -33,8 +49,13 @@ export default function ({ parentElement, data }) {
 
 
 def unformatted(text: str) -> str:
-    """`text` for places that read Markdown, such that it shows as it is."""
-    return re.sub(r"([\\`*_{}\[\]()<>#|~$:!&])", r"\\\1", text)
+    """`text` for places that read Markdown, such that it shows as it is.
+
+    Backslashes do not keep Streamlit from what it makes of text that is parsed already: links
+    of addresses, pictures of `:names:`, arrows of `->`. There an invisible word joiner (U+2060)
+    stands in between, which is in what is copied from the page, too.
+    """
+    return re.sub(r"([\\`*_{}\[\]()<>#|~$:!&])", r"\\\1", _TURNED.sub("\N{WORD JOINER}", text))
 
 
 def plain_text(

@@ -1,50 +1,32 @@
 """The one place where pages start, find and cancel runs.
 
-Process-wide state: the job queue, the store, the models with their speed, and how far the last
-estimates were off. Session state: this session's owner id. What a page shows is named by the
-address (`?run=KEY` or `?example=ID`), so that every view has a link.
+Process-wide state: the job queue, the store and the models (`components.loaded_models`, whose
+functions for pages are found here, too). Session state: this session's owner id. What a page shows
+is named by the address (`?run=KEY` or `?example=ID`), so that every view has a link.
 """
 
 from __future__ import annotations
 
-import gc
-import logging
-import threading
-import time
+import re
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import cache
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from components.keep import show
+from components.loaded_models import learn_from, ready
+from components.local_mode import local_mode
 from reagent_core import models
-from reagent_core.errors import Cancelled, ReagentError
+from reagent_core.errors import Cancelled, Interrupted
 from reagent_core.explanation import Explanation
 from reagent_core.jobs import Job, JobQueue, JobSnapshot, Work
+from reagent_core.replacers.masked_models import replacer_model_info
 from reagent_core.request import Request
 
 if TYPE_CHECKING:
-    from reagent_core.cost import Cost, Speed
     from reagent_core.explain import Progress
-    from reagent_core.scorers.transformers_lm import TransformersScorer
     from reagent_core.store import Store
-
-log = logging.getLogger(__name__)
-
-# Importing torch keeps a core busy for seconds: it waits for the first page to be out, or for this
-# long when nobody comes.
-_WARM_UP_PATIENCE_S = 20.0
-_page_is_out = threading.Event()
-
-# Models that are in memory and whose speed is known.
-_ready: set[str] = set()
-
-# What the last runs took, as multiples of what they were said to take.
-_errors: deque[float] = deque(maxlen=5)
 
 # Browsers let a hidden tab act once a minute.
 _GRACE_S = 180.0
@@ -58,82 +40,10 @@ def job_queue() -> JobQueue:
 
 @st.cache_resource(show_spinner=False)
 def explanation_store() -> Store:
-    """Every finished explanation, on disk."""
+    """The library: every finished explanation."""
     from reagent_core.store import Store
 
     return Store()
-
-
-@cache
-def load_model(model_id: str) -> TransformersScorer:
-    """The model, loaded once.
-
-    Raises:
-        ReagentError: it cannot be loaded; the sentence says why.
-    """
-    scorer = models.load(model_id)
-    # Streamlit runs a full garbage collection after every script run, once a second in a live
-    # view. With torch and transformers in memory that took half of the processor; objects that
-    # stay for good need not be looked at again.
-    gc.collect()
-    gc.freeze()
-    return scorer
-
-
-@cache
-def speed_of(model_id: str) -> Speed:
-    """How fast a loaded model is here, measured once."""
-    from reagent_core.cost import measure_speed
-
-    return measure_speed(load_model(model_id))
-
-
-def models_ready() -> bool:
-    """Whether there is a model whose speed is known."""
-    return bool(_ready)
-
-
-def cost_of(request: Request) -> Cost | None:
-    """What the run would cost, None while the model is not ready to say.
-
-    Raises:
-        ReagentError: there is no such run; the sentence says why.
-    """
-    if request.model not in _ready:
-        return None
-    from reagent_core.cost import estimate
-    from reagent_core.prompt import build_prompt
-
-    scorer = load_model(request.model)
-    config = request.config
-    prompt = build_prompt(request.prompt, scorer.tokenizer, config.granularity, request.protected)
-    cost = estimate(prompt, request, scorer, speed_of(request.model))
-    return replace(cost, seconds=cost.seconds * (median(_errors) if _errors else 1.0))
-
-
-def warm_up() -> None:
-    """Load the bundled model in the background, so that the first run need not wait for it."""
-
-    def load() -> None:
-        import components.run_view  # noqa: F401  (what the first page is drawn with)
-
-        _page_is_out.wait(_WARM_UP_PATIENCE_S)
-        time.sleep(1.0)  # the browser draws it, often on the same machine
-        try:
-            import reagent_core.explain  # noqa: F401  (SciPy takes a second of its own)
-
-            load_model("bundled")
-            speed_of("bundled")
-            _ready.add("bundled")
-        except ReagentError as error:
-            log.warning("%s", error)
-
-    threading.Thread(target=load, name="warm-up", daemon=True).start()
-
-
-def page_is_out() -> None:
-    """Tell the warm-up that a first page has been drawn."""
-    _page_is_out.set()
 
 
 def owner() -> str:
@@ -143,25 +53,74 @@ def owner() -> str:
     return str(st.session_state["owner"])
 
 
-def start(request: Request) -> str:
+def adopt(kept: object) -> None:
+    """Go on as the owner that this browser tab was before its page was loaded anew. What the
+    session waits for already it waits for as that one. `kept` comes from the browser: anything
+    that is no owner id changes nothing."""
+    if isinstance(kept, str) and re.fullmatch("[0-9a-f]{32}", kept) and kept != owner():
+        for job in job_queue().jobs_of(owner()):
+            job_queue().join(job.key, kept)
+            job_queue().cancel(job.key, owner())
+        st.session_state["owner"] = kept
+
+
+def start(request: Request, known: Explanation | None = None) -> str:
     """Queue a run, or join the equal one; returns its key.
 
+    `known`: a run of the same request with another number of steps, which is gone on with (see
+    `reagent_core.explain.explain`) and shown until there is more. Where none is given, what an
+    equal run had found before it was stopped is gone on with.
+
     Raises:
-        ReagentError: there is no such model.
+        ReagentError: there is no such model, or the replacements need one that is not to be had.
     """
-    key = request.key(models.model_info(request.model))
-    st.session_state.setdefault("cancelled", set()).discard(key)
+    models.resolve(request.model, urls_allowed=local_mode())
+    info = models.model_info(request.model)
+    key = request.key(info, replacer_model_info(request.config))
+    ask_again(key)
     st.session_state.setdefault("requests", {})[key] = request
+    explanation_store().revive(key)
     if stored(key) is None:
-        job_queue().submit(key, _work(request, key, explanation_store()), owner())
+        left = peek(key)
+        if known is None and left is not None and left.progress is not None:
+            known = left.progress.explanation
+        work = _work(request, key, explanation_store(), known)
+        job_queue().submit(key, work, owner(), None if known is None else _shown(known, request))
     return key
+
+
+def _shown(known: Explanation, request: Request) -> Progress:
+    """What is known as the progress of a run that goes on with it."""
+    from reagent_core.explain import Progress
+
+    total = request.config.probes * request.config.max_steps
+    return Progress(len(known.trace), total, _with_status(known, "running"))
+
+
+def found_by(job: JobSnapshot[Progress]) -> Explanation | None:
+    """What a job has found so far, None before there is anything.
+
+    A job that ended before it could say so itself leaves a run that is cancelled, not running.
+    """
+    if job.progress is None:
+        return None
+    found = job.progress.explanation
+    ended = job.state in ("cancelled", "failed") and found.status == "running"
+    return _with_status(found, "cancelled") if ended else found
+
+
+def _with_status(explanation: Explanation, status: str) -> Explanation:
+    inner = {
+        name: tuple(each.model_copy(update={"status": status}) for each in several)
+        for name in ("explanations", "words")
+        if (several := getattr(explanation, name)) is not None
+    }
+    return explanation.model_copy(update={"status": status, "interruption": None, **inner})
 
 
 def open_run(key: str) -> None:
     """Put the run into the address, and no example."""
-    st.query_params.clear()
-    st.query_params["run"] = key
-    st.session_state["example"] = None
+    show({"run": key})
 
 
 def request_of(key: str) -> Request | None:
@@ -172,14 +131,26 @@ def request_of(key: str) -> Request | None:
 
 def stored(key: str) -> Explanation | None:
     """The finished explanation of this key, if it was kept."""
+    # Asked each time: another process may have deleted it, or put another in its place.
+    checksum = explanation_store().checksum(key)
     try:
-        return _from_store(key)
+        return None if checksum is None else _from_store(key, checksum)
     except LookupError:
         return None
 
 
+def forget(key: str) -> None:
+    """What was deleted is not shown from its run either."""
+    job_queue().forget(key)
+
+
+def why_not_kept() -> str | None:
+    """Why no explanation can be kept, in a sentence; None where all is well."""
+    return explanation_store().problem()
+
+
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _from_store(key: str) -> Explanation:
+def _from_store(key: str, checksum: str) -> Explanation:
     explanation = explanation_store().get(key)
     if explanation is None:
         raise LookupError(key)  # not cached: it may be there a moment later
@@ -191,21 +162,33 @@ def snapshot(key: str) -> JobSnapshot[Progress] | None:
     here: then it ends, or goes on for another session."""
     if was_cancelled(key):
         return peek(key)
-    job = job_queue().join(key, owner())
-    return None if job is None else job.snapshot()
+    return _run(job_queue().join(key, owner()))
 
 
 def peek(key: str) -> JobSnapshot[Progress] | None:
     """The job of this key as it is now, without waiting for it."""
-    job = job_queue().get(key)
-    return None if job is None else job.snapshot()
+    return _run(job_queue().get(key))
+
+
+def _run(job: Job[Any] | None) -> JobSnapshot[Progress] | None:
+    """The job as it is now, if it is a run: an address may name a check or a comparison as one."""
+    now = None if job is None else job.snapshot()
+    if now is not None and now.progress is not None and not hasattr(now.progress, "explanation"):
+        return None
+    return now
+
+
+def of_session() -> list[JobSnapshot[Any]]:
+    """This session's jobs, oldest first: queued, running, and those that ended not long ago,
+    but for those it has cancelled. Also tells the queue that the session is alive."""
+    job_queue().heartbeat(owner())
+    jobs: list[Job[Any]] = job_queue().jobs_of(owner())
+    return [job.snapshot() for job in jobs]
 
 
 def unfinished() -> list[JobSnapshot[Any]]:
-    """This session's queued and running jobs. Also tells the queue that the session is alive."""
-    job_queue().heartbeat(owner())
-    jobs: list[Job[Any]] = job_queue().jobs_of(owner())
-    return [s for s in (job.snapshot() for job in jobs) if s.state in ("queued", "running")]
+    """This session's queued and running jobs."""
+    return [job for job in of_session() if job.state in ("queued", "running")]
 
 
 def cancel(key: str) -> None:
@@ -214,25 +197,32 @@ def cancel(key: str) -> None:
     job_queue().cancel(key, owner())
 
 
+def ask_again(key: str) -> None:
+    """Forget that this session has cancelled the job."""
+    st.session_state.setdefault("cancelled", set()).discard(key)
+
+
 def was_cancelled(key: str) -> bool:
     """Whether this session has cancelled the run and not asked for it again."""
     return key in st.session_state.get("cancelled", set())
 
 
-def _work(request: Request, key: str, store: Store) -> Work[Progress]:
+def _work(
+    request: Request, key: str, store: Store, known: Explanation | None
+) -> Work[Progress]:
     def work(cancelled: Callable[[], bool]) -> Iterator[Progress]:
         from reagent_core.explain import explain
 
-        scorer = load_model(request.model)
+        scorer = ready(request.model)
         if cancelled():
             raise Cancelled("Stopped before the model had answered.")
-        for progress in explain(request, scorer, cancelled):
+        for progress in explain(request, scorer, cancelled, known=known):
             yield progress
+        if progress.explanation.interruption:
+            raise Interrupted(progress.explanation.interruption)
         if progress.explanation.status == "complete":
             store.put(key, progress.explanation)
-            told = cost_of(request)
-            if told is not None:
-                off = progress.explanation.seconds / told.seconds
-                _errors.append(off * (median(_errors) if _errors else 1.0))
+            if known is None:
+                learn_from(request, progress.explanation.seconds)
 
     return work

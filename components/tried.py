@@ -6,19 +6,14 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from components.plain import MADE
 from reagent_core.tried import Segment, TriedPrompt
 from reagent_core.wording import change, percent, quoted, visible
 
 _tried = st.components.v2.component(
     "reagent_tried",
-    js="""
+    js=MADE + """
 export default function ({ parentElement, data }) {
-  const made = (tag, className, text) => {
-    const element = document.createElement(tag);
-    element.className = className;
-    if (text !== undefined) element.textContent = text;
-    return element;
-  };
   let list = parentElement.querySelector("ol");
   if (!list) {
     list = made("ol", "tried");
@@ -65,6 +60,7 @@ export default function ({ parentElement, data }) {
   padding: 0.4rem 0.7rem; cursor: pointer; }
 .tried li + li { border-top: 1px solid
   color-mix(in srgb, var(--st-text-color) 12%, transparent); }
+.tried li:focus-visible { outline: 3px solid var(--st-primary-color); outline-offset: -3px; }
 .figures { font-variant-numeric: tabular-nums; text-align: end; }
 .probability { font-weight: 600; }
 .drop { font-size: 0.75rem; color: color-mix(in srgb, var(--st-text-color) 75%, transparent); }

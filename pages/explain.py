@@ -7,9 +7,11 @@ import streamlit as st
 from components import runs
 from components.cost import draw_cost
 from components.examples import examples, explanation_of
-from components.explanation_view import downloads, draw_explanation
+from components.explanation_view import draw_explanation
+from components.keep import follow_address, show
+from components.model_picker import chosen_model, draw_model_note, draw_model_picker
 from components.plain import unformatted
-from components.run_view import show_run
+from components.run_view import below_explanation, show_run
 from components.settings import (
     attributes_answer,
     chosen_config,
@@ -18,10 +20,8 @@ from components.settings import (
     draw_settings,
 )
 from reagent_core.errors import InputError, ReagentError
-from reagent_core.explanation import Turn
-from reagent_core.models import CATALOGUE
 from reagent_core.prompt import check_text
-from reagent_core.request import Request
+from reagent_core.request import Request, Turn
 
 EXAMPLES = {example.id: example for example in examples()}
 
@@ -30,9 +30,7 @@ def show_example() -> None:
     """Put the chosen example into the address; a second click on it changes nothing."""
     st.session_state["problem"] = None
     chosen = st.session_state["example"] or st.query_params.get("example", next(iter(EXAMPLES)))
-    st.session_state["example"] = chosen
-    st.query_params.clear()
-    st.query_params["example"] = chosen
+    show({"example": chosen})
 
 
 def asked() -> Request:
@@ -46,7 +44,7 @@ def asked() -> Request:
     system = st.session_state.get("system", "").strip() if chat else ""
     turns = [Turn(role="system", content=system)] if system else []
     return Request(
-        model=st.session_state["model"],
+        model=chosen_model(),
         prompt=(*turns, Turn(role="user", content=prompt)) if chat else prompt,
         target=chosen_target(),
         max_new_tokens=chosen_length(),
@@ -58,8 +56,6 @@ def asked() -> Request:
 def explain() -> None:
     """Start a run from what the form says now, or remember what is wrong with it."""
     st.session_state["problem"] = None
-    if failure(runs.peek(st.query_params.get("run", ""))):
-        st.query_params.clear()
     try:
         runs.open_run(runs.start(asked()))
     except ReagentError as error:
@@ -89,27 +85,28 @@ def form() -> None:
             key="prompt",
             height=80,
             placeholder="The capital of France is",
+            persist_state="session",
         )
-        complain("prompt")
+        with st.container():
+            complain("prompt")
         row = st.container(horizontal=True, vertical_alignment="bottom")
         with row:
             mode = st.segmented_control(
                 "Prompt is", ["Plain text", "Chat"], default="Plain text", key="mode",
-                required=True, label_visibility="collapsed",
+                required=True, label_visibility="collapsed", persist_state="session",
             )  # fmt: skip
-            names = {entry.id: entry.name for entry in CATALOGUE}
-            st.selectbox(
-                "Model", list(names), format_func=names.__getitem__, key="model", width=320,
-                label_visibility="collapsed",
-            )  # fmt: skip
+            draw_model_picker()
             button = st.container(width="content")
             cost = st.container(width="content")
-        complain("model")
-        # Written back, so that it outlives a look at plain text, where there is no such field.
-        st.session_state["system"] = st.session_state.get("system", "")
-        if mode == "Chat":
-            st.text_input("System turn (never replaced)", key="system")
-            complain("system")
+        # What comes and goes stays in here: settings that move down the page would close.
+        with st.container():
+            draw_model_note()
+            complain("model")
+            if mode == "Chat":
+                st.text_input(
+                    "System turn (never replaced)", key="system", persist_state="session"
+                )
+                complain("system")
         problem = st.session_state.get("problem")
         open_settings = bool(problem and problem[0] in ("settings", "target"))
         with st.expander("Advanced", expanded=open_settings, icon=":material/tune:"):
@@ -125,23 +122,23 @@ st.title("Which words made it say that?", anchor=False)
 run = st.query_params.get("run")
 # One look at the job for the whole page: it may end while the page is drawn.
 job = runs.snapshot(run) if run else None
-st.session_state["problem"] = failure(job) or st.session_state.get("problem")
+st.session_state["problem"] = st.session_state.get("problem") or failure(job)
 form()
-if "example" not in st.session_state:
-    wanted = st.query_params.get("example")
-    first = next(iter(EXAMPLES))
-    st.session_state["example"] = None if run else wanted if wanted in EXAMPLES else first
+wanted = st.query_params.get("example", "")
+first = next(iter(EXAMPLES))
+follow_address("example", None if run else wanted if wanted in EXAMPLES else first)
 st.pills(
     "Or look at a finished example",
     list(EXAMPLES),
     format_func=lambda example: EXAMPLES[example].title,
     key="example",
     on_change=show_example,
+    persist_state=None,
 )
 if run:
-    show_run(run, job)
+    show_run(run, job, "explain")
 elif st.session_state["example"]:
     example = EXAMPLES[st.session_state["example"]]
     explanation = explanation_of(example.id)
     st.fragment(draw_explanation)(explanation, example.id, example.focus)
-    downloads(explanation, f"{st.context.url}?example={example.id}")
+    below_explanation(explanation, "explain", example.id)

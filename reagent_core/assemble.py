@@ -6,26 +6,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import softmax
 
+from reagent_core.answer import text_behind
 from reagent_core.convergence import Evidence, judge
+from reagent_core.curves import softmax
 from reagent_core.effects import Effects, effects
 from reagent_core.explanation import (
     AnswerToken,
     Counts,
     Explanation,
     Fact,
-    ModelInfo,
     Step,
     TargetInfo,
     UnitScore,
 )
-from reagent_core.prompt import Prompt
+from reagent_core.prompt import Prompt, Unit
 from reagent_core.reagent import StepEvent
-from reagent_core.request import Request
-from reagent_core.scorers.base import BoolArray, FloatArray
+from reagent_core.request import ModelInfo, Request
+from reagent_core.scorers.base import BoolArray, FloatArray, IntArray
 from reagent_core.sequential import told_apart
-from reagent_core.target import Readings
+from reagent_core.target import Readings, short
 
 
 @dataclass
@@ -46,6 +46,7 @@ class Run:
     infos: tuple[TargetInfo, ...]
     original: Readings
     model: ModelInfo
+    replacer_model: ModelInfo | None
     versions: dict[str, str]
     decode: Callable[[Sequence[int]], str]
     coarse: dict[int, FloatArray] = field(default_factory=dict)
@@ -58,12 +59,8 @@ class Run:
             self.traces = [[] for _ in self.infos]
         self.events += events
         free = self.prompt.free_units
-        units = [self.prompt.units[i] for i in free]
         for event in events:
-            texts = {
-                column: self.decode(event.token_ids[list(units[column].positions)].tolist())
-                for column in np.flatnonzero(event.replaced).tolist()
-            }
+            texts = self.replacements(event.replaced, event.token_ids)
             for target, trace in enumerate(self.traces):
                 own = self.context[target]
                 replaced = [column for column in texts if own[column]]
@@ -74,14 +71,31 @@ class Run:
                         step=event.step,
                         replaced=tuple(free[column] for column in replaced),
                         replacements=tuple(texts[column] for column in replaced),
-                        probability=_short(event.probabilities[target]),
-                        value=_short(event.values[target]),
-                        change=_short(event.change[target]),
+                        probability=short(event.probabilities[target]),
+                        value=short(event.values[target]),
+                        change=short(event.change[target]),
                         scores=tuple(np.round(event.scores[target, own], 5).tolist()),
                         rank=rank or None,
                         stopped=bool(event.stopped[target]),
+                        bounded=bool(event.bounded[target]),
                     )
                 )
+
+    def replacements(self, replaced: BoolArray, token_ids: IntArray) -> dict[int, str]:
+        """What each replaced unit (its column of `replaced` [n]) became in the prompt [L]."""
+        free = self.prompt.free_units
+        return {
+            column: self._replacement(self.prompt.units[free[column]], token_ids)
+            for column in np.flatnonzero(replaced).tolist()
+        }
+
+    def _replacement(self, unit: Unit, token_ids: IntArray) -> str:
+        """What stands at a unit's places in a replaced prompt [L], as it reads there."""
+        begins = unit.start == 0 or (self.prompt.closed and unit.start == len(self.text))
+        first = unit.positions[0]
+        before = token_ids[first - 1 : first] if first and not begins else token_ids[:0]
+        ids = token_ids[list(unit.positions)]
+        return text_behind(before.tolist(), ids.tolist(), self.decode)
 
     def effects(self) -> Effects:
         """Effects of the free units on all targets, NaN before there are enough steps."""
@@ -94,6 +108,7 @@ class Run:
             self.original.values[0],
             self.context,
             anchored=self.request.config.anchored,
+            probes=np.array([event.probe for event in self.events]),
         )
 
     def step(self) -> int:
@@ -108,17 +123,13 @@ class Run:
         ]
 
 
-def _short(number: float) -> float:
-    """Seven significant digits: what fp32 gives, and a file of half the size."""
-    return float(f"{number:.7g}")
-
-
 def assemble(
     run: Run,
     status: str,
     counts: Counts,
     seconds: float,
     facts: tuple[tuple[Fact, ...], ...] = (),
+    interruption: str | None = None,
 ) -> Explanation:
     """One explanation a target; with several, the first holds the others."""
     found = run.effects()
@@ -130,7 +141,7 @@ def assemble(
         last = _last_scores(run, target)
         stopped = {e.probe: e.step + 1 for e in run.events if e.stopped[target]}
         using = [s for probe, s in last.items() if probe in stopped] or list(last.values())
-        scores = softmax(np.stack(using), axis=1).mean(0) if using else None
+        scores = softmax(np.stack(using)).mean(0) if using else None
         own = run.context[target]
         evidence = Evidence(
             replaced=np.array([e.replaced[own] for e in run.events]).reshape(
@@ -144,11 +155,13 @@ def assemble(
             high=found.high[target, own],
             original=float(run.original.values[0, target]),
             told_apart=told_apart(found, target, own, run.step(), config) if settling else 0,
+            bounded=sum(bool(e.bounded[target]) for e in run.events),
         )
         turns = run.request.prompt if not isinstance(run.request.prompt, str) else None
         explanations.append(
             Explanation(
                 status=status,
+                interruption=interruption,
                 prompt=run.text,
                 messages=turns,
                 answer=run.answer,
@@ -159,16 +172,18 @@ def assemble(
                 verdict=judge(evidence, config, finished),
                 config=config,
                 model=run.model,
+                replacer_model=run.replacer_model,
                 versions=run.versions,
                 counts=counts,
                 seconds=round(seconds, 3),
                 trace=tuple(run.traces[target]) if run.traces else (),
             )
         )
+    outer = explanations[0].model_copy(update={"request": run.request})
     if len(explanations) == 1:
-        return explanations[0]
+        return outer
     tokens = len(run.answer_tokens)
-    return explanations[0].model_copy(
+    return outer.model_copy(
         update={
             "explanations": tuple(explanations[1 : 1 + tokens]),
             "words": tuple(explanations[1 + tokens :]),
@@ -187,18 +202,22 @@ def _units(
     column = {unit: i for i, unit in enumerate(run.prompt.free_units)}
     # What was answered after the target is no context of it; it stands last.
     later = int((~run.context[target]).sum())
+    # Elsewhere a bound may stand on either side of the difference.
+    one_sided = run.request.config.anchored and run.infos[target].instead_of is None
+    bounded = [event.replaced for event in run.events if one_sided and event.bounded[target]]
+    at_least = np.any(bounded, axis=0) if bounded else np.zeros(run.context.shape[1], bool)
     units = run.prompt.units[: len(run.prompt.units) - later]
 
     def number(values: FloatArray | None, i: int | None) -> float | None:
         if values is None or i is None or np.isnan(values[i]):
             return None
-        return _short(values[i])
+        return short(values[i])
 
     made = []
     for index, unit in enumerate(units):
         place = {"text": unit.text, "start": unit.start, "end": unit.end}
         if index in run.coarse:
-            loss = _short(run.coarse[index][target])
+            loss = short(run.coarse[index][target])
             made.append(UnitScore(**place, protected=False, coarse=True, effect=loss))
             continue
         made.append(
@@ -209,6 +228,7 @@ def _units(
                 effect=number(found.mean[target], column.get(index)),
                 effect_low=number(found.low[target], column.get(index)),
                 effect_high=number(found.high[target], column.get(index)),
+                at_least=index in column and bool(at_least[column[index]]),
             )
         )
     return tuple(made)

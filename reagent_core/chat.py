@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from reagent_core.errors import InputError
-from reagent_core.explanation import Turn
+from reagent_core.request import Turn
 
 
 def render(

@@ -5,35 +5,53 @@ Exit codes: 0 done, 1 failed, 2 bad input, 130 cancelled with Ctrl-C.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
-import signal
-import sys
-import traceback
-from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 # Only what is light: torch, transformers, scipy, SQLAlchemy and pandas wait until they are needed.
 from reagent_core import models
+from reagent_core.cli_check import check_command
+from reagent_core.cli_import import import_file
+from reagent_core.cli_library import library, list_kept
+from reagent_core.cli_methods import compare_methods_command
+from reagent_core.cli_options import (
+    AnswerLength,
+    AnswerToken,
+    AsChat,
+    Granular,
+    InsteadOf,
+    JsonFile,
+    ModelId,
+    PromptText,
+    Replacer,
+    Seed,
+    SystemTurn,
+    TargetText,
+)
+from reagent_core.cli_output import STANDARD, checked_outputs, write
+from reagent_core.cli_process import (
+    EXIT_CANCELLED,
+    EXIT_FAILED,
+    ctrl_c,
+    exit_codes,
+    show_what_the_terminal_cannot_encode,
+)
 from reagent_core.cli_request import read_config, read_prompt, read_target
-from reagent_core.config import Granularity, PresetName
-from reagent_core.errors import Cancelled, InputError, ReagentError
-from reagent_core.explanation import Explanation, dump
-from reagent_core.output_files import check_writable, write_text
+from reagent_core.cli_study import study_command
+from reagent_core.config import PresetName
+from reagent_core.explanation import Explanation
+from reagent_core.replacers.masked_models import replacer_model_info
 from reagent_core.request import Request
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-EXIT_FAILED, EXIT_BAD_INPUT, EXIT_CANCELLED = 1, 2, 130
-STANDARD = Path("-")  # standard input or output in place of a file
+    from reagent_core.scorers.base import Scorer
 
 app = typer.Typer(
     add_completion=False,
@@ -67,56 +85,42 @@ def _reagent(
 
 @app.command("explain")
 def _explain(
-    prompt: Annotated[
-        str, typer.Argument(metavar="PROMPT", help="The prompt; - reads standard input.")
-    ],
-    chat: Annotated[
-        bool, typer.Option("--chat", help="Send the prompt as a chat turn, not as plain text.")
-    ] = False,
-    system: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="System turn of the chat.")
-    ] = None,
-    model: Annotated[
-        str, typer.Option(metavar="ID", help="Model of the catalogue, or a local folder.")
-    ] = "bundled",
-    max_new_tokens: Annotated[
-        int, typer.Option(metavar="N", min=1, max=256, help="Longest answer, in tokens.")
-    ] = 16,
-    answer_token: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=0, show_default="0", help="Explain this token of the answer."
-        ),
-    ] = None,
+    prompt: PromptText,
+    chat: AsChat = False,
+    system: SystemTurn = None,
+    model: ModelId = "bundled",
+    max_new_tokens: AnswerLength = 16,
+    answer_token: AnswerToken = None,
     whole_answer: Annotated[
         bool, typer.Option("--whole-answer", help="Explain the answer and each word of it.")
     ] = False,
     attribute_answer: Annotated[
         bool, typer.Option("--attribute-answer", help="Score earlier tokens of the answer, too.")
     ] = False,
-    target: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Explain this text in place of the answer.")
-    ] = None,
-    instead_of: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Why the target rather than this text.")
-    ] = None,
+    target: TargetText = None,
+    instead_of: InsteadOf = None,
     preset: Annotated[
         PresetName, typer.Option(help="How thorough; paper is the published procedure.")
     ] = "standard",
-    granularity: Annotated[
-        Granularity | None, typer.Option(show_default="token", help="What gets one score.")
+    granularity: Granular = None,
+    seed: Seed = None,
+    replacer: Replacer = None,
+    replacer_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            show_default="FacebookAI/roberta-base",
+            help="Masked language model of --replacer masked_lm: hub id or local folder.",
+        ),
     ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(metavar="N", show_default="0", help="Equal seeds give equal results."),
-    ] = None,
-    json: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write everything as JSON (- for standard output)."),
-    ] = None,
+    json: JsonFile = None,
     csv: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the scores as CSV (- for standard output)."),
+    ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write every step, as .csv or .parquet (- for CSV)."),
     ] = None,
     html: Annotated[
         Path | None,
@@ -127,17 +131,17 @@ def _explain(
 
     Exit status: 0 done, 1 failed, 2 bad input, 130 cancelled with Ctrl-C.
     """
-    _show_what_the_terminal_cannot_encode()
-    with _exit_codes():
+    show_what_the_terminal_cannot_encode()
+    with exit_codes():
         request = Request(
             model=model,
             prompt=read_prompt(prompt, chat=chat, system=system),
             target=read_target(answer_token, whole_answer, target, instead_of),
             max_new_tokens=max_new_tokens,
             attribute_answer=attribute_answer,
-            config=read_config(preset, granularity, seed),
+            config=read_config(preset, granularity, seed, replacer, replacer_model),
         )
-        outputs = _outputs(json, csv, html)
+        outputs = checked_outputs(json=json, csv=csv, trace=trace, html=html)
         explanation, stored = _answer(request)
 
         from reagent_core.terminal import dark_background, show
@@ -146,58 +150,53 @@ def _explain(
         console = Console(stderr=taken, highlight=False)
         show(console, explanation, dark=dark_background(os.environ), stored=stored)
         for path, export in outputs:
-            _write(path, export(explanation))
+            write(path, export(explanation))
         if explanation.status == "cancelled":
             raise typer.Exit(EXIT_CANCELLED)
+        if explanation.status == "interrupted":
+            raise typer.Exit(EXIT_FAILED)
 
 
-Export = Callable[[Explanation], str]
+app.command("check")(check_command)
+app.command("compare-methods")(compare_methods_command)
+app.command("study")(study_command)
 
 
-def _outputs(json: Path | None, csv: Path | None, html: Path | None) -> list[tuple[Path, Export]]:
-    """Where to write what; every place has been tried, so that no run is in vain."""
-    wanted: list[tuple[Path | None, Export]] = [(json, _json), (csv, _csv), (html, _html)]
-    outputs = [(path, export) for path, export in wanted if path is not None]
-    if len({path.absolute() for path, _ in outputs}) < len(outputs):
-        raise InputError("Two of --json, --csv and --html name the same file.", "file")
-    for path, _ in outputs:
-        if path != STANDARD:
-            check_writable(path)
-    return outputs
+@app.command("models")
+def _models(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON in place of a table.")
+    ] = False,
+) -> None:
+    """List the models on offer: what they are, what they need, whether that is here.
+
+    Sizes that no file on disk gives are those of the list (models.toml); the hub is not asked.
+    """
+    show_what_the_terminal_cannot_encode()
+    with exit_codes():
+        from reagent_core.model_list import model_list, models_json, models_table
+
+        listed = model_list()
+        if as_json:
+            typer.echo(models_json(listed))
+        else:
+            Console(highlight=False).print(models_table(listed))
 
 
-def _json(explanation: Explanation) -> str:
-    return dump(explanation) + "\n"
-
-
-def _csv(explanation: Explanation) -> str:
-    from reagent_core.export import scores_csv
-
-    return scores_csv(explanation)
-
-
-def _html(explanation: Explanation) -> str:
-    from reagent_core.report import html_report
-
-    return html_report(explanation)
-
-
-def _write(path: Path, text: str) -> None:
-    if path == STANDARD:
-        stream = typer.get_binary_stream("stdout")
-        stream.write(text.encode("utf-8"))
-        stream.flush()
-    else:
-        write_text(path, text)
+app.command("list")(list_kept)
+app.command("import")(import_file)
+app.add_typer(library, name="library")
 
 
 def _answer(request: Request) -> tuple[Explanation, bool]:
     """The explanation, and whether it was in the store; a new one that is complete is put there."""
-    key = request.key(models.model_info(request.model))
+    info = models.model_info(request.model)
+    key = request.key(info, replacer_model_info(request.config))
 
     from reagent_core.store import Store
 
     store = Store()
+    store.revive(key)
     found = store.get(key)
     if found is not None:
         return found, True
@@ -212,13 +211,17 @@ def _answer(request: Request) -> tuple[Explanation, bool]:
 
 
 def _run(request: Request, bar: Bar) -> Explanation:
-    task = bar.add_task("Loading the model (half a minute when it is new here)", total=None)
+    task = bar.add_task(
+        "Loading the model (one that is new here is downloaded or converted first)", total=None
+    )
     scorer = models.load(request.model)
+    if scorer.requests_for(1, 1):
+        bar.console.print(_announced(request, scorer))
 
     from reagent_core.explain import explain
 
     bar.update(task, description="Reading the prompt")
-    with _ctrl_c() as cancelled:
+    with ctrl_c() as cancelled:
         for progress in explain(request, scorer, cancelled):
             bar.update(
                 task,
@@ -229,61 +232,16 @@ def _run(request: Request, bar: Bar) -> Explanation:
     return progress.explanation
 
 
-@contextlib.contextmanager
-def _ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Within it the first Ctrl-C only makes the yielded function true; the second ends at once."""
-    pressed = False
+def _announced(request: Request, scorer: Scorer) -> str:
+    """What a server is about to be asked."""
+    from reagent_core.cost import estimate
+    from reagent_core.prompt import build_prompt
 
-    def note(signal_number: int, frame: object) -> None:
-        nonlocal pressed
-        pressed = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-_FIELDS = {"system": "system turn", "file": "output file"}
-
-
-@contextlib.contextmanager
-def _exit_codes() -> Iterator[None]:
-    """Every error as one sentence on standard error and its exit code."""
-    try:
-        yield
-    except (typer.Exit, BrokenPipeError):
-        raise  # typer ends quietly when nobody reads the output any more
-    except InputError as error:
-        _complain(f"Error in the {_FIELDS.get(error.field, error.field)}: {error}")
-        raise typer.Exit(EXIT_BAD_INPUT) from None
-    except (Cancelled, KeyboardInterrupt):
-        _complain("Cancelled before there was anything to keep.")
-        raise typer.Exit(EXIT_CANCELLED) from None
-    except ReagentError as error:
-        _complain(f"Error: {error}")
-        raise typer.Exit(EXIT_FAILED) from None
-    except Exception as error:
-        if os.environ.get("REAGENT_DEBUG") == "1":
-            traceback.print_exc()
-        reason = f"{type(error).__name__}: {error}".rstrip(": .")
-        _complain(f"Failed: {reason}. Set REAGENT_DEBUG=1 to see where in the program.")
-        raise typer.Exit(EXIT_FAILED) from None
-
-
-def _complain(sentence: str) -> None:
-    from reagent_core.terminal import printable
-
-    console = Console(stderr=True)
-    console.print(Text(printable(sentence), "bold red"), soft_wrap=True)
-
-
-def _show_what_the_terminal_cannot_encode() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    granularity = request.config.granularity
+    prompt = build_prompt(request.prompt, scorer.tokenizer, granularity, request.protected)
+    cost = estimate(prompt, request, scorer, None)
+    about = f"About {cost.requests:,} requests to the server, {cost.tokens:,} tokens."
+    return f"{scorer.capabilities} {about}"
 
 
 if __name__ == "__main__":

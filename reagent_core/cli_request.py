@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from reagent_core.config import PRESETS, Config, Granularity, PresetName, make_config
+from reagent_core.config import (
+    PRESETS,
+    Config,
+    Granularity,
+    PresetName,
+    ReplacerName,
+    make_config,
+)
 from reagent_core.errors import InputError
-from reagent_core.explanation import Turn
 from reagent_core.prompt import check_text
-from reagent_core.request import AnswerTokens, GivenText, TargetChoice, WholeAnswer
+from reagent_core.request import AnswerTokens, GivenText, TargetChoice, Turn, WholeAnswer
 
 
 def read_prompt(prompt: str, *, chat: bool, system: str | None) -> str | tuple[Turn, ...]:
@@ -77,15 +83,25 @@ def read_target(
     return AnswerTokens(start=start, stop=start + 1)
 
 
-def read_config(preset: PresetName, granularity: Granularity | None, seed: int | None) -> Config:
-    """The preset's options with granularity and seed in place of its own, where given.
+def read_config(
+    preset: PresetName,
+    granularity: Granularity | None,
+    seed: int | None,
+    replacer: ReplacerName | None = None,
+    replacer_model: str | None = None,
+) -> Config:
+    """The preset's options with others in place of its own, where given.
 
     Raises:
-        InputError: the seed is out of range.
+        InputError: one is out of range, or names a model that nothing uses (field "settings").
     """
-    options = PRESETS[preset].model_dump()
-    if granularity is not None:
-        options["granularity"] = granularity
-    if seed is not None:
-        options["seed"] = seed
-    return make_config(**options)
+    if replacer_model is not None and replacer != "masked_lm":
+        raise InputError("--replacer-model needs --replacer masked_lm.", "settings")
+    given = {
+        "granularity": granularity,
+        "seed": seed,
+        "replacer": replacer,
+        "replacer_model": replacer_model,
+    }
+    own = {name: value for name, value in given.items() if value is not None}
+    return make_config(**PRESETS[preset].model_dump() | own)

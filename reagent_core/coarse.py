@@ -14,6 +14,7 @@ from itertools import groupby
 
 import numpy as np
 
+from reagent_core.explanation import Explanation
 from reagent_core.masks import Purpose, generator
 from reagent_core.meter import Meter
 from reagent_core.prompt import Prompt, Unit, joined, sentence_numbers
@@ -67,6 +68,31 @@ def narrow(
             fine |= set(part)
     kept = {window: loss for window, loss in losses.items() if window not in opened}
     yield _narrowed(prompt, kept | again, fine)
+
+
+def narrowed_before(prompt: Prompt, known: Sequence[Explanation]) -> Narrowed | None:
+    """What `narrow` found for this prompt in an earlier run, one of `known` for each of T targets.
+
+    None where the units it left are not units of this prompt.
+    """
+    column = {unit.start: i for i, unit in enumerate(prompt.units) if unit.end > unit.start}
+    stop = {unit.end: i + 1 for i, unit in enumerate(prompt.units) if unit.end > unit.start}
+    losses: dict[Part, FloatArray] = {}
+    for index, unit in enumerate(known[0].units):
+        if unit.coarse:
+            if unit.start not in column or unit.end not in stop:
+                return None
+            part = tuple(range(column[unit.start], stop[unit.end]))
+            found = [each.units[index].effect for each in known]
+            losses[part] = np.array([np.nan if loss is None else loss for loss in found])
+    joined_units = {i for part in losses for i in part}
+    if not losses or not joined_units <= set(prompt.free_units):
+        return None
+    before = _narrowed(prompt, losses, set())
+    left = [(unit.start, unit.end) for unit in before.prompt.units]
+    widest = max(known, key=lambda each: len(each.units))
+    told = [(unit.start, unit.end) for unit in widest.units]
+    return before if left == told else None
 
 
 def _worth_opening(losses: dict[Part, FloatArray]) -> list[Part]:

@@ -12,9 +12,12 @@ Selection = Literal["bernoulli", "exact", "balanced"]
 Init = Literal["zeros", "uniform"]
 Weights = Literal["unit", "centered"]
 Until = Literal["stop_test", "settled"]
-ReplacerName = Literal["causal_lm", "uniform"]
+ReplacerName = Literal["causal_lm", "causal_lm_reranked", "masked_lm", "uniform"]
 Granularity = Literal["token", "word", "sentence"]
 PresetName = Literal["quick", "standard", "thorough", "paper"]
+
+# Of every probe; a run of this many takes hours on a laptop.
+MOST_STEPS = 10_000
 
 
 class Config(BaseModel):
@@ -44,8 +47,16 @@ class Config(BaseModel):
     )
     replacer: ReplacerName = Field(
         "causal_lm",
-        description="What stands in for a replaced token: the model's own prediction at that "
-        "place (causal_lm), or any ordinary token of its vocabulary (uniform).",
+        description="What stands in for a replaced token: the model's own prediction from what "
+        "stands left of it (causal_lm), the same weighed by how well the next tokens follow it "
+        "(causal_lm_reranked), the prediction of a masked language model that sees both sides, "
+        "as published (masked_lm), or any ordinary token of the vocabulary (uniform).",
+    )
+    replacer_model: str = Field(
+        "FacebookAI/roberta-base",
+        min_length=1,
+        description="The masked language model of masked_lm: its id on the hub, or the path of a "
+        "local folder.",
     )
     until: Until = Field(
         "stop_test",
@@ -65,10 +76,10 @@ class Config(BaseModel):
     )
     probes: int = Field(3, ge=1, le=64, description="Independent repetitions of the run.")
     min_steps: int = Field(
-        64, ge=1, le=10_000, description="Steps of every probe before the stop test may end it."
+        64, ge=1, le=MOST_STEPS, description="Steps of every probe before the stop test may end it."
     )
     max_steps: int = Field(
-        128, ge=1, le=10_000, description="Steps after which a probe ends in any case."
+        128, ge=1, le=MOST_STEPS, description="Steps after which a probe ends in any case."
     )
     seed: int = Field(
         0, ge=0, lt=2**63, description="Start of the random numbers; equal seeds, equal results."
@@ -109,22 +120,36 @@ def make_config(**options: object) -> Config:
 
 
 # The first three spend forwards where they tell most (benchmarks/design.py): few units at a time,
-# every one equally often. They end when the intervals say so; the most steps are no more than twice
-# the fewest, so that one can say before how long a run will take.
+# the fewer the more steps there are, and every one equally often. They end when the intervals say
+# so; the most steps are no more than twice the fewest, so that one can say before how long a run
+# will take.
 # `paper` is the published procedure: random start, random subsets, stop test alone.
-_FEW = {"selection": "balanced", "ratio": 0.04, "until": "settled"}
+_FEW = {"selection": "balanced", "until": "settled"}
 PRESETS: dict[PresetName, Config] = {
-    "quick": Config(**_FEW, probes=2, min_steps=16, max_steps=32),
-    "standard": Config(**_FEW, probes=3, min_steps=48, max_steps=96),
-    "thorough": Config(**_FEW, probes=5, min_steps=100, max_steps=200),
+    "quick": Config(**_FEW, ratio=0.04, probes=2, min_steps=16, max_steps=32),
+    "standard": Config(**_FEW, ratio=0.02, probes=3, min_steps=40, max_steps=80),
+    "thorough": Config(**_FEW, ratio=0.01, probes=5, min_steps=100, max_steps=200),
     "paper": Config(selection="exact", init="uniform", probes=5, min_steps=1, max_steps=1000),
 }
 
 
 def preset_of(config: Config) -> PresetName | None:
-    """The preset these options belong to, whatever the seed and the granularity."""
+    """The preset these options belong to, whatever the seed and the granularity.
+
+    The published procedure sets no limit: gone on with beyond that of `paper`, it is the same.
+    """
     for name, preset in PRESETS.items():
-        own = {"seed": config.seed, "granularity": config.granularity}
+        own: dict[str, object] = {"seed": config.seed, "granularity": config.granularity}
+        if name == "paper":
+            own["max_steps"] = max(config.max_steps, preset.max_steps)
         if preset.model_copy(update=own) == config:
             return name
     return None
+
+
+def is_published(config: Config) -> bool:
+    """Whether this is the published procedure: the preset `paper`, gone on with or not, whatever
+    the seed, the granularity and the replacer. The paper's own replacer is `masked_lm`."""
+    paper = PRESETS["paper"]
+    own = paper.model_dump(include={"replacer", "replacer_model"})
+    return preset_of(config.model_copy(update=own)) == "paper"

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reagent_core.config import Config, preset_of
+from reagent_core.config import Config, is_published
 from reagent_core.curves import running_effects
 from reagent_core.explanation import Verdict
+from reagent_core.longer import MORE_STEPS
 from reagent_core.scorers.base import BoolArray, FloatArray, IntArray
 from reagent_core.significance import stands_out
+
+# From this share of steps on it is said that a server did not list the target.
+A_FEW = 0.05
 
 NUMBERS = ("no", "one", "two", "three", "four", "five")
 
@@ -23,7 +27,8 @@ class Evidence:
     the stop test ended;
     `mean`, `low`, `high` [n]: the effects with their intervals, nats, NaN unknown. `original`: the
     target's value under the original prompt (nats). `told_apart`: how many of the strongest units
-    the intervals tell from all others (see `sequential`), 0 where they do not.
+    the intervals tell from all others (see `sequential`), 0 where they do not. `bounded`: steps in
+    which a server did not list the target.
     """
 
     replaced: BoolArray
@@ -35,6 +40,7 @@ class Evidence:
     high: FloatArray
     original: float
     told_apart: int = 0
+    bounded: int = 0
 
 
 def strongest(effects: FloatArray, count: int) -> IntArray:
@@ -57,7 +63,9 @@ def clear_cut(mean: FloatArray, half_width: FloatArray) -> int:
     return 1
 
 
-def judge(evidence: Evidence, config: Config, finished: bool = True) -> Verdict:
+def judge(
+    evidence: Evidence, config: Config, finished: bool = True, can_go_on: bool = True
+) -> Verdict:
     """The verdict on one target.
 
     Settled means that the intervals tell the strongest units from all others, at a level that
@@ -66,6 +74,7 @@ def judge(evidence: Evidence, config: Config, finished: bool = True) -> Verdict:
     for eight at least; two thirds of the probes, each on its own, share three fifths of it; and the
     strongest effect stands out from chance (`stands_out`).
     Under the `paper` preset the published criterion decides: every probe passed the stop test.
+    More steps are advised only if the run `can_go_on`.
     """
     steps, n = evidence.replaced.shape
     per_probe = steps // config.probes
@@ -90,7 +99,7 @@ def judge(evidence: Evidence, config: Config, finished: bool = True) -> Verdict:
     if n == 1:
         settled = finished  # more steps would not rank it either
         reason = "only one part of this prompt may be replaced, so there is nothing to rank"
-    elif preset_of(config) == "paper":
+    elif is_published(config):
         settled = len(evidence.stopped) == config.probes
         reason = _published(evidence.stopped, config)
     elif evidence.told_apart:
@@ -101,16 +110,23 @@ def judge(evidence: Evidence, config: Config, finished: bool = True) -> Verdict:
             unchanged >= max(8, per_probe // 4) and agreeing * 3 >= config.probes * 2 and clear
         )
         reason = _reason(config, top, unchanged, agreeing, clear)
-    more = 0 if settled else 64
+    more = 0 if settled or not can_go_on else MORE_STEPS
+    to_do = f"; run {more} more steps" if more else ""
     warnings: tuple[str, ...] = ()
-    if finished and not evidence.stopped and n > 1 and config.until == "stop_test":
+    if evidence.bounded > A_FEW * steps:
         warnings = (
+            f"In {evidence.bounded} of {steps} steps the server did not list the target. There its "
+            "probability is taken to be the smallest one listed, so effects may be larger than "
+            "shown.",
+        )
+    if finished and not evidence.stopped and n > 1 and config.until == "stop_test":
+        warnings += (
             f"No probe passed the stop test within {config.max_steps} steps; the ReAGent scores "
             "are the mean over all probes.",
         )
     return Verdict(
         settled=settled,
-        text=f"Settled: {reason}." if settled else f"Not settled: {reason}; run {more} more steps.",
+        text=f"Settled: {reason}." if settled else f"Not settled: {reason}{to_do}.",
         top=top,
         steps=per_probe,
         unchanged_steps=unchanged,

@@ -18,7 +18,8 @@ from reagent_core.facts import FACT_DRAWS, FACT_UNITS, INNER_UNITS
 from reagent_core.masks import round_steps
 from reagent_core.prompt import Prompt
 from reagent_core.reagent import chunk_size
-from reagent_core.request import Request, WholeAnswer
+from reagent_core.replacers.reranked import FOLLOWING, LOOKED_AT
+from reagent_core.request import AnswerTokens, Request, WholeAnswer
 from reagent_core.scorers.base import Scorer
 
 # How likely each of the model's ten proposals for a place is drawn, the likeliest first: means over
@@ -36,10 +37,16 @@ class Speed:
 
 @dataclass(frozen=True)
 class Cost:
-    """`sequences`: forward passes in the everyday sense, each over one prompt."""
+    """`sequences`: forward passes in the everyday sense, each over one prompt.
 
-    seconds: float
+    `seconds`: None for a server, whose speed is not known. `requests`: sent to it, 0 for a local
+    model; `tokens`: in all these prompts, answer and replacements included.
+    """
+
+    seconds: float | None
     sequences: int
+    requests: int
+    tokens: int
 
 
 def measure_speed(scorer: Scorer) -> Speed:
@@ -60,30 +67,38 @@ def measure_speed(scorer: Scorer) -> Speed:
     return Speed(max(small - 16 / rate, 0.0), rate)
 
 
-def estimate(prompt: Prompt, request: Request, scorer: Scorer, speed: Speed) -> Cost:
+def estimate(prompt: Prompt, request: Request, scorer: Scorer, speed: Speed | None) -> Cost:
     """The cost of `request`, whose prompt is `prompt`, if its answer is as long as it may be.
 
     A run that may stop early is taken to make the geometric mean of its fewest and most steps;
-    the published stop test is taken never to pass.
+    the published stop test is taken never to pass. A masked model that makes the replacements is
+    taken to be as fast as the explained one.
     """
     config, length, n = request.config, len(prompt.token_ids), len(prompt.free_units)
     whole = isinstance(request.target, WholeAnswer)
     answer = request.max_new_tokens if whole else 1
+    if isinstance(request.target, AnswerTokens):
+        answer = min(request.target.stop, request.max_new_tokens)
     targets = 1 + answer if whole and answer > 1 else 1
     first = prompt.units[prompt.free_units[0]].positions[0]
-    shared = first if first >= 16 else 0
+    # An encoder reads every token in the light of those behind it, so nothing is shared.
+    shared = first if first >= 16 and not prompt.closed else 0
     sequences, tokens, forwards = 1.0, 0.0, 0.0
     if n > MOST_UNITS:  # a sequence shares half of the prompt on average
         sequences += WINDOWS + OPENED * max(1, n // WINDOWS // 20)
-        shared, n = (first + length) // 2, FINE_UNITS
+        shared, n = 0 if prompt.closed else (first + length) // 2, FINE_UNITS
     width = length - shared + answer - 1
     size = scorer.batch_size(length + answer - 1, answer, shared)
     distinct = _distinct_share(n, config)
     steps = _steps(n, config)
+    # The prompt itself is read first.
+    requests = scorer.requests_to_prepare(length) + scorer.requests_for(1, answer)
     start = 0
     while start < steps:
         made = min(chunk_size(start, config), steps - start)
-        forwards += math.ceil(made * config.probes * distinct / size)
+        fresh = made * config.probes * distinct
+        forwards += math.ceil(fresh / size)
+        requests += scorer.requests_for(math.ceil(fresh), answer)
         start += made
     sequences += config.probes * steps * distinct
     tests = config.probes * (min(targets, steps) if config.until == "settled" else steps / 2)
@@ -91,13 +106,22 @@ def estimate(prompt: Prompt, request: Request, scorer: Scorer, speed: Speed) -> 
     draws = config.probes * steps / round_steps(n, config) if n / round_steps(n, config) < 2 else 0
     extra = tests * (n > 1) + asked * max(0.0, FACT_DRAWS - draws)
     sequences += extra
+    requests += scorer.requests_for(math.ceil(extra), answer)
     forwards += extra / size + 2
     tokens += sequences * width
     # Before the steps: the prompt is read to answer it, and to predict replacements.
     forwards += request.max_new_tokens + 2
     tokens += 2 * length + request.max_new_tokens
-    seconds = forwards * speed.forward_seconds + tokens / speed.tokens_per_second
-    return Cost(seconds, round(sequences))
+    if config.replacer == "masked_lm":
+        forwards, tokens = 2 * forwards, tokens + sequences * length
+    elif config.replacer == "causal_lm_reranked":
+        places = len(prompt.free_positions)
+        forwards += places
+        tokens += places * LOOKED_AT * FOLLOWING
+    seconds = None
+    if speed is not None:
+        seconds = forwards * speed.forward_seconds + tokens / speed.tokens_per_second
+    return Cost(seconds, round(sequences), requests, round(tokens))
 
 
 def _steps(n: int, config: Config) -> int:

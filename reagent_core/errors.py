@@ -27,8 +27,23 @@ class ModelError(ReagentError):
     """A model cannot be found, loaded or run."""
 
 
+class UnknownModelError(InputError, ModelError):
+    """The model named is none that can be had: bad input to a page, a model that cannot be found
+    to a caller of the library. Its `field` is "model"."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "model")
+
+
 class Cancelled(ReagentError):
     """The caller asked for the work to stop before there was anything to keep."""
+
+
+class Interrupted(ModelError):
+    """The model cannot be asked any more, for now: a server was lost, or a budget is spent.
+
+    What was found until then is worth keeping, and the same run may be taken up again.
+    """
 
 
 class OutOfMemory(ModelError):

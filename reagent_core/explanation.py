@@ -1,4 +1,4 @@
-"""The result of one run: its data model, and its JSON form (schema version 1).
+"""The result of one run: its data model, and its JSON form (schema version 2).
 
 Offsets are characters (Unicode code points) of the text they belong to. Probabilities lie in
 [0, 1]; effects and values are in nats (natural logarithms).
@@ -7,26 +7,28 @@ Offsets are characters (Unicode code points) of the text they belong to. Probabi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, ValidationError, model_validator
 
 from reagent_core.config import Config
 from reagent_core.errors import InputError
+from reagent_core.request import ModelInfo, Request, Turn
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+
+# What version 1 advised where an explanation had not settled.
+_MORE_STEPS = re.compile(r"; run \d+ more steps(?=\.$)")
+
+_T = TypeVar("_T")
+# The first wrong value is told; a file of millions is not read on to collect them all.
+_Many = Annotated[tuple[_T, ...], FailFast()]
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Turn(_Record):
-    """One chat turn as the user wrote it, before the chat template."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
 
 
 class Alternative(_Record):
@@ -48,14 +50,14 @@ class AnswerToken(_Record):
     end: int
     token_id: int
     probability: float
-    alternatives: tuple[Alternative, ...] = ()
+    alternatives: _Many[Alternative] = ()
 
 
 class Foil(_Record):
     """The "that" in "why this rather than that"."""
 
     text: str
-    token_ids: tuple[int, ...]
+    token_ids: _Many[int]
     probability: float
 
 
@@ -70,7 +72,7 @@ class TargetInfo(_Record):
     """
 
     text: str
-    token_ids: tuple[int, ...]
+    token_ids: _Many[int]
     probability: float
     value: float
     answer_start: int | None = None
@@ -82,13 +84,18 @@ class UnitScore(_Record):
     """One attributed piece of the context: `(prompt + answer)[start:end] == text`.
 
     Pieces of the answer are among the units only where the request made it context.
-    `score`: the published ReAGent score, the softmax over units, in [0, 1], summing to 1.
+    `score`: the published ReAGent score, the softmax over units, in [0, 1], summing to 1; of
+    another method the share of the unit in the sum of all absolute attributions.
     `effect`: mean value of the target (log-probability, or log-odds against the foil; nats) over
     the steps that kept the unit minus the mean over the steps that replaced it; `effect_low`,
     `effect_high`: its 95% confidence interval. Positive: the unit speaks for the target.
     All four are None for a protected unit; effects also where too few steps tell.
     `coarse`: part of a long prompt that was only looked at as a whole. It has an effect (what is
     lost when it alone is replaced) but no interval and no score, and no step replaces it.
+    `at_least`: a server did not list the target in some step that replaced this unit, so that the
+    effect is a lower bound.
+    `attribution`: what a method found that tells no effect, signed where the method has signs, in
+    its own unit (see `baselines.methods`); None for ReAGent and methods that tell effects.
     """
 
     text: str
@@ -100,6 +107,8 @@ class UnitScore(_Record):
     effect_low: float | None = None
     effect_high: float | None = None
     coarse: bool = False
+    at_least: bool = False
+    attribution: float | None = None
 
     @property
     def stepped(self) -> bool:
@@ -110,21 +119,24 @@ class UnitScore(_Record):
 class Fact(_Record):
     """What happened when one unit alone was replaced, `draws` times.
 
-    `unit`: index into `units`. `probability`: mean of the target's probability over the draws.
+    `unit`: index into `units`. `probability`: mean of the target's probability over the draws, or
+    what it is `at_most` where a server did not list the target.
     """
 
     unit: int
     draws: int
     probability: float
+    at_most: bool = False
 
 
 class Verdict(_Record):
     """Whether the result has settled, in words, and the figures behind the words.
 
     `top`: how many units the verdict looks at. `unchanged_steps`: for how many last steps of
-    each probe the set of the `top` strongest has been the same. `probes_agreeing`: probes whose
+    each probe the set of the `top` strongest has been the same, by effects from which what else a
+    step replaced is taken out as all steps tell it. `probes_agreeing`: probes whose
     own strongest units are (nearly) the pooled ones. `probes_stopped`: probes that ended by the
-    stop test. `more_steps`: how many further steps to try, 0 when settled.
+    stop test. `more_steps`: how many further steps to try, 0 when settled or none can be made.
     """
 
     settled: bool
@@ -136,14 +148,7 @@ class Verdict(_Record):
     probes_agreeing: int
     probes_stopped: int
     more_steps: int
-    warnings: tuple[str, ...] = ()
-
-
-class ModelInfo(_Record):
-    """Which model: its id in the catalogue, and what pins its weights."""
-
-    id: str
-    revision_or_sha256: str
+    warnings: _Many[str] = ()
 
 
 class Counts(_Record):
@@ -152,13 +157,17 @@ class Counts(_Record):
     Replaced prompts, stop tests and facts; each distinct prompt once, and what is shared with a
     cached prefix not at all. The answer's generation, the prediction of replacements and the
     prefix itself are not in it.
-    `discarded`: sequences computed in vain because a probe had stopped meanwhile.
+    `discarded`: sequences computed in vain because a probe had stopped meanwhile. `requests`: all
+    that were sent to a server, those for answer and replacements included. `backwards`: of the
+    sequences those that a gradient was taken of, which costs about two forwards more each.
     """
 
     forwards: int
     sequences: int
     tokens: int
     discarded: int = 0
+    requests: int = 0
+    backwards: int = 0
 
 
 class Step(_Record):
@@ -170,19 +179,21 @@ class Step(_Record):
     `change`: d = p_o - p_r, in [-1, 1]. `scores`: the raw scores S after this step, one for each
     unit that is neither protected nor coarse. `rank`: rank of the target (1 = most likely) in the
     stop test, None where no test was due. `stopped`: the test passed here and ended the probe for
-    this target.
+    this target. `bounded`: a server did not list the target here, so that probability and value
+    are upper bounds and the rank a lower one.
     """
 
     probe: int
     step: int
-    replaced: tuple[int, ...]
-    replacements: tuple[str, ...]
+    replaced: _Many[int]
+    replacements: _Many[str]
     probability: float
     value: float
     change: float
-    scores: tuple[float, ...]
+    scores: _Many[float]
     rank: int | None = None
     stopped: bool = False
+    bounded: bool = False
 
 
 class Explanation(_Record):
@@ -191,25 +202,35 @@ class Explanation(_Record):
     `prompt` is the text the model read: for a chat that is the rendered template, and `messages`
     holds the turns as typed. In whole-answer mode the outer object explains the answer as one
     span, `explanations` holds one for each answer token and `words` one for each word made of
-    several tokens; the inner ones leave `explanations` and `words` empty.
+    several tokens; the inner ones leave `explanations` and `words` empty. `replacer_model` made
+    the replacements, None where the explained model made them itself, or none did. `interruption`:
+    why an interrupted run could not go on, in a sentence. `request`: what was asked for, so that
+    it can be asked again; None for the inner ones, and where no request made it (`source`: an
+    import of the published notebook's file) or none was recorded (files of version 1). `method`:
+    what found it, a name of `baselines.methods` where it is not ReAGent; then there is no trace.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    status: Literal["complete", "cancelled", "running"] = "complete"
+    schema_version: Literal[2] = SCHEMA_VERSION
+    status: Literal["complete", "cancelled", "interrupted", "running"] = "complete"
+    interruption: str | None = None
+    source: Literal["reagent", "notebook"] = "reagent"
+    method: str = "reagent"
+    request: Request | None = None
     prompt: str
     messages: tuple[Turn, ...] | None = None
     answer: str
-    answer_tokens: tuple[AnswerToken, ...] = ()
+    answer_tokens: _Many[AnswerToken] = ()
     target: TargetInfo
-    units: tuple[UnitScore, ...]
-    facts: tuple[Fact, ...] = ()
+    units: _Many[UnitScore]
+    facts: _Many[Fact] = ()
     verdict: Verdict
     config: Config
     model: ModelInfo
+    replacer_model: ModelInfo | None = None
     versions: dict[str, str]
     counts: Counts
     seconds: float
-    trace: tuple[Step, ...]
+    trace: _Many[Step]
     explanations: tuple[Explanation, ...] | None = None
     words: tuple[Explanation, ...] | None = None
 
@@ -259,22 +280,54 @@ def load(text: str | bytes) -> Explanation:
         data: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"This file is not valid JSON: {error}.", "file") from None
+    return from_data(data)
+
+
+def from_data(data: Any) -> Explanation:
+    """The explanation that parsed JSON holds, of any schema version.
+
+    Raises:
+        InputError: as `load`.
+    """
     if not isinstance(data, dict) or "schema_version" not in data:
         raise InputError(
             "This file is not an explanation: it has no 'schema_version' at its top level.", "file"
         )
     version = data["schema_version"]
-    if version != SCHEMA_VERSION or isinstance(version, bool):
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise InputError(f"This file has schema version {version!r}, which never was one.", "file")
+    if version > SCHEMA_VERSION:
         raise InputError(
-            f"This file has schema version {version!r}; this program reads version "
+            f"This file has schema version {version}; this program reads versions up to "
             f"{SCHEMA_VERSION}. Open it with the version of the program that wrote it.",
             "file",
         )
     try:
-        return Explanation.model_validate_json(text)
+        return Explanation.model_validate(_from_version_1(data) if version == 1 else data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])[:200]
         raise InputError(
             f"This file is not a valid explanation: at '{where}': {first['msg']}.", "file"
         ) from None
+
+
+def _from_version_1(data: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 only added fields; the inner explanations carry the version, too."""
+    raised = _raised(data)
+    for inner in ("explanations", "words"):
+        if isinstance(data.get(inner), list):
+            raised[inner] = [
+                _raised(each) if isinstance(each, dict) else each for each in data[inner]
+            ]
+    return raised
+
+
+def _raised(data: dict[str, Any]) -> dict[str, Any]:
+    """One explanation as version 2; nothing says what was asked for, so no more steps are advised,
+    which nobody could add."""
+    raised = {**data, "schema_version": 2}
+    verdict = data.get("verdict")
+    if isinstance(verdict, dict) and isinstance(verdict.get("text"), str):
+        raised["verdict"] = {**verdict, "text": _MORE_STEPS.sub("", verdict["text"])}
+    return raised

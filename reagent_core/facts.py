@@ -59,15 +59,17 @@ def facts_of(
     rows = [(column, context) for column, contexts in found.items() for context in contexts]
     if not rows:
         return ()
-    probabilities = meter.read(np.stack([context for _, context in rows])).probabilities
+    readings = meter.read(np.stack([context for _, context in rows]))
     owner = np.array([column for column, _ in rows])
-    means = {column: probabilities[owner == column].mean(0) for column in found}
+    means = {column: readings.probabilities[owner == column].mean(0) for column in found}
+    bounded = {column: readings.bounded[owner == column].any(0) for column in found}
     return tuple(
         tuple(
             Fact(
                 unit=prompt.free_units[column],
                 draws=len(found[column]),
                 probability=float(means[column][target]),
+                at_most=bool(bounded[column][target]),
             )
             for column in order
             if column in found

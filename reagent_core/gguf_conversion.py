@@ -10,20 +10,36 @@ import copy
 import sys
 from pathlib import Path
 
+from reagent_core.gguf_file import read_gguf
+
+# Rules for cutting text, by the names that GGUF files give them (llama.cpp, llama-vocab.cpp). These
+# cut at every digit before they go on like GPT-2; transformers does not know them.
+_DIGITS_FIRST = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone")
+# These are GPT-2's own rule, which transformers takes where it knows no other.
+_LIKE_GPT2 = ("default", "gpt-2", "phi-2", "mpt", "olmo", "jais")
+
 
 def convert(gguf: Path, folder: Path) -> None:
     """Write config, float32 weights (`model.safetensors`) and tokenizer of `gguf` to `folder`.
 
-    `folder` must exist. The file's tokenizer must be of the kind "smollm" (see below).
+    `folder` must exist.
 
     Raises:
-        OSError, ValueError: what transformers says when it cannot read or write.
+        ModelError: the file cannot be read.
+        OSError, ValueError: what transformers says when it cannot read or write; a rule for
+            cutting text that neither it nor this module knows.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
+    rule = read_gguf(gguf).pre_tokenizer
+    if rule is not None and rule not in (*GGUF_PRE_TOKENIZER_SPLITS, *_DIGITS_FIRST, *_LIKE_GPT2):
+        # Read by another rule, the model would get tokens it was not trained on, and answer worse.
+        raise ValueError(f"its tokenizer cuts text by a rule that is not known here, {rule!r}")
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    split_digits(tokenizer)
+    if rule in _DIGITS_FIRST:
+        split_digits(tokenizer)
     tokenizer.save_pretrained(folder)
 
     read = AutoModelForCausalLM.from_pretrained(
@@ -42,8 +58,8 @@ def convert(gguf: Path, folder: Path) -> None:
 def split_digits(tokenizer: object) -> None:
     """Make a fast tokenizer cut the text at every digit first, as SmolLM2 was trained.
 
-    A GGUF file names this rule ("tokenizer.ggml.pre" = "smollm") and transformers ignores it;
-    without it, spaces and newlines in front of a number become other tokens.
+    A GGUF file names this rule in "tokenizer.ggml.pre" and transformers ignores it; without it,
+    spaces and newlines in front of a number become other tokens.
     """
     from tokenizers import pre_tokenizers
 

@@ -37,7 +37,7 @@ class JobSnapshot(Generic[P]):
     `progress`: the latest value
     the work has yielded; of a finished job, its result. `error`: a sentence, for a failed job;
     `error_field`: the input it is about (see `InputError`), if it is about one. `elapsed`: seconds
-    the work has run, 0 before it starts.
+    the work has run, 0 before it starts. `waits`: it has begun, and lets others go first just now.
     """
 
     key: str
@@ -48,17 +48,20 @@ class JobSnapshot(Generic[P]):
     error: str | None
     error_field: str | None
     elapsed: float
+    waits: bool = False
 
 
 class Job(Generic[P]):
     """One piece of work in a `JobQueue`. Made by `JobQueue.submit`."""
 
-    def __init__(self, queue: JobQueue, key: str, work: Work[P]) -> None:
+    def __init__(self, queue: JobQueue, key: str, work: Work[P], *, gives_way: bool) -> None:
         self.key = key
         self._queue = queue
+        self._gives_way = gives_way
         # The queue's lock guards all of these but the two events.
         self._work: Work[P] | None = work
         self._owners: set[str] = set()
+        self._waits = False
         self._state: State = "queued"
         self._progress: P | None = None
         self._error: ReagentError | str | None = None
@@ -113,11 +116,21 @@ class JobQueue:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, key: str, work: Work[P], owner: str) -> Job[P]:
+    def submit(
+        self,
+        key: str,
+        work: Work[P],
+        owner: str,
+        found: P | None = None,
+        *,
+        gives_way: bool = False,
+    ) -> Job[P]:
         """Queue `work`, or join the equal job (same `key`) that is there already.
 
         A job that failed, was cancelled or is being cancelled is replaced by a new one; one that
-        is done is returned with its result.
+        is done is returned with its result. `found`: the progress of a new job before its work has
+        yielded any; by default that of the job it replaces. `gives_way`: it takes hours, so
+        whenever it yields, the jobs that wait and do not give way are run first.
 
         Raises:
             RuntimeError: the queue has been shut down.
@@ -131,7 +144,11 @@ class JobQueue:
             if job is None or not job._joinable:
                 if job is not None and job in self._retained:
                     self._retained.remove(job)
-                job = Job(self, key, work)
+                # What the one before has found is shown until this one has found more.
+                if found is None and job is not None:
+                    found = job._progress
+                job = Job(self, key, work, gives_way=gives_way)
+                job._progress = found
                 self._jobs[key] = job
                 self._waiting.append(job)
                 self._lock.notify_all()
@@ -162,6 +179,23 @@ class JobQueue:
             job = self._jobs.get(key)
             if job is not None:
                 self._detach(job, owner)
+
+    def stop(self, key: str) -> None:
+        """Stop the latest job of this key, whoever waits for it. Nothing happens when there is
+        none, or it has ended."""
+        with self._lock:
+            job = self._jobs.get(key)
+            if job is not None:
+                self._stop(job)
+
+    def forget(self, key: str) -> None:
+        """Let go of a finished job and its result. Nothing happens to one that is queued or
+        running, or when there is none."""
+        with self._lock:
+            job = self._jobs.get(key)
+            if job is not None and job in self._retained:
+                self._retained.remove(job)
+                del self._jobs[key]
 
     def heartbeat(self, owner: str) -> None:
         """Say that `owner` is still there."""
@@ -211,6 +245,10 @@ class JobQueue:
         elif job._state == "running":
             job._stop.set()
 
+    def _begin(self, job: Job[Any]) -> None:
+        job._state, job._started = "running", self._clock()
+        self._active.append(job)
+
     def _finish(self, job: Job[Any], state: State, error: ReagentError | str | None) -> None:
         job._state, job._error, job._finished = state, error, self._clock()
         job._work = None  # it may hold a model
@@ -236,7 +274,7 @@ class JobQueue:
                 field = "model"
             return JobSnapshot(
                 job.key, job._state, position, len(job._owners), job._progress, error, field,
-                elapsed,
+                elapsed, job._waits,
             )  # fmt: skip
 
     def _serve(self) -> None:
@@ -247,13 +285,27 @@ class JobQueue:
                 if self._closed:
                     return
                 job = self._waiting.popleft()
-                job._state, job._started = "running", self._clock()
-                self._active.append(job)
-            state, error = self._run(job)
-            with self._lock:
-                self._active.remove(job)
-                self._finish(job, state, error)
+                self._begin(job)
+            self._complete(job)
             del job  # an idle worker keeps no result alive
+
+    def _complete(self, job: Job[Any]) -> None:
+        state, error = self._run(job)
+        with self._lock:
+            self._active.remove(job)
+            self._finish(job, state, error)
+
+    def _run_others(self, giving_way: Job[Any]) -> None:
+        """Those that wait and do not give way, one after the other."""
+        while True:
+            with self._lock:
+                short = [job for job in self._waiting if not job._gives_way]
+                giving_way._waits = bool(short) and not self._closed
+                if not giving_way._waits:
+                    return
+                self._waiting.remove(short[0])
+                self._begin(short[0])
+            self._complete(short[0])
 
     def _reap(self) -> None:
         """The reaper thread: abandoned jobs stop even if nobody calls."""
@@ -277,10 +329,14 @@ class JobQueue:
             for progress in work(cancelled):
                 with self._lock:
                     job._progress = progress
+                if job._gives_way and not job._stop.is_set():
+                    self._run_others(job)
         except Cancelled:
             return "cancelled", None
         except ReagentError as error:
-            return "failed", error
+            # Only the sentence is kept: frames of the traceback may hold a model.
+            error.__cause__ = error.__context__ = None
+            return "failed", error.with_traceback(None)
         # Whatever else it is, SystemExit too: it must not end the worker.
         except BaseException as error:
             log.exception("The job %s failed", job.key)

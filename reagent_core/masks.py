@@ -13,9 +13,9 @@ import numpy as np
 from reagent_core.config import Config
 from reagent_core.scorers.base import BoolArray, FloatArray
 
-# Steps of a Weyl sequence: the fractional parts of multiples of the golden ratio fill [0, 1) evenly
-# from the first on (so do those of the second number, the same for two dimensions; Roberts 2018).
-_GOLDEN, _PLASTIC = 0.6180339887498949, 0.7548776662466927
+# A Weyl sequence: the fractional parts of multiples of the golden ratio fill [0, 1) evenly from the
+# first on.
+GOLDEN = 0.6180339887498949
 
 
 class Purpose(IntEnum):
@@ -27,6 +27,16 @@ class Purpose(IntEnum):
     STOP_TEST = 4
     FACT = 5
     COARSE = 6
+    CHECK_DRAW = 7
+    CHECK_ORDER = 8
+    SOFT = 9
+    SOFT_ORDER = 10
+    PERMUTATION = 11
+    GRADIENT = 12
+    BOOTSTRAP = 13
+    RANDOM = 14
+    ROUND = 15
+    TIES = 16
 
 
 def generator(seed: int, purpose: Purpose, *place: int) -> np.random.Generator:
@@ -72,7 +82,7 @@ def replacement_draws(n: int, length: int, config: Config, probe: int, step: int
         return generator(config.seed, Purpose.REPLACEMENT, probe, step).random(length)
     start = generator(config.seed, Purpose.REPLACEMENT).random(length)
     number = step // round_steps(n, config)
-    return np.asarray((start + _GOLDEN * number + _PLASTIC * probe) % 1.0)
+    return np.asarray((start + GOLDEN * (number * config.probes + probe)) % 1.0)
 
 
 def stop_test_draws(length: int, config: Config, probe: int) -> FloatArray:

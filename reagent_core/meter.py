@@ -9,8 +9,11 @@ import numpy as np
 
 from reagent_core.errors import Cancelled, OutOfMemory
 from reagent_core.explanation import Counts
-from reagent_core.scorers.base import FloatArray, IntArray, Prefix, Scorer, never
+from reagent_core.scorers.base import BoolArray, FloatArray, IntArray, Prefix, Scorer, never
 from reagent_core.target import Readings, Targets, measure
+
+# Values, probabilities, ranks and bounds of one prompt, each [T].
+_Reading = tuple[FloatArray, FloatArray, IntArray, BoolArray]
 
 
 @dataclass
@@ -31,19 +34,32 @@ class Meter:
     sequences: int = 0
     tokens: int = 0
     discarded: int = 0
-    _seen: dict[bytes, tuple[FloatArray, FloatArray, IntArray]] = field(default_factory=dict)
+    _seen: dict[bytes, _Reading] = field(default_factory=dict)
 
-    def read(self, contexts: IntArray) -> Readings:
+    def remember(self, contexts: IntArray, readings: Readings) -> None:
+        """Take prompts [B, L] for read, with what a run before this one read there.
+
+        A rank of 0 is one that is not known.
+        """
+        for row, context in enumerate(contexts):
+            reading = (
+                readings.values[row], readings.probabilities[row], readings.ranks[row],
+                readings.bounded[row],
+            )  # fmt: skip
+            self._seen.setdefault(context.tobytes(), reading)
+
+    def read(self, contexts: IntArray, *, ranked: bool = False) -> Readings:
         """Readings of prompts [B, L], equal ones (of now or before) scored once.
 
-        A batch that does not fit into memory is halved, and all later ones are as small.
+        `ranked`: what is remembered without its ranks is scored again. A batch that does not fit
+        into memory is halved, and all later ones are as small.
 
         Raises:
             Cancelled: `cancelled()` became true between two forwards.
             OutOfMemory: not even one sequence fits.
         """
         keys = [context.tobytes() for context in contexts]
-        rows = {key: row for row, key in enumerate(keys) if key not in self._seen}
+        rows = {key: row for row, key in enumerate(keys) if self._is_missing(key, ranked)}
         # Prompts that share much of the prefix go together: a batch shares what all of it shares.
         shared = self._shared(contexts[list(rows.values())])
         fresh = sorted(zip(shared, rows.items(), strict=True), key=lambda item: -item[0])
@@ -66,12 +82,16 @@ class Meter:
                 continue
             for i, (_, (key, _)) in enumerate(part):
                 self._seen[key] = (
-                    readings.values[i], readings.probabilities[i], readings.ranks[i]
+                    readings.values[i], readings.probabilities[i], readings.ranks[i],
+                    readings.bounded[i],
                 )  # fmt: skip
             self._count(size, length, part[-1][0])
             fresh = fresh[size:]
-        values, probabilities, ranks = zip(*(self._seen[key] for key in keys), strict=True)
-        return Readings(np.stack(values), np.stack(probabilities), np.stack(ranks))
+        columns = zip(*(self._seen[key] for key in keys), strict=True)
+        return Readings(*map(np.stack, columns))
+
+    def _is_missing(self, key: bytes, ranked: bool) -> bool:
+        return key not in self._seen or (ranked and not self._seen[key][2].all())
 
     def sequences_at_once(self, length: int, shared: int = 0) -> int:
         """Prompts of `length` tokens, `shared` of them with the prefix, read in one forward."""

@@ -1,4 +1,4 @@
-"""Files the command line writes: all of a text or none of it, and refused before a long run."""
+"""Files the command line writes: all of one or none of it, and refused before a long run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class OutputError(ReagentError):
 
 
 def check_writable(path: Path) -> None:
-    """Make sure that `write_text` can write `path`, by making a file beside it.
+    """Make sure that `write_bytes` can write `path`, by making a file beside it.
 
     Raises:
         InputError: it cannot; the sentence says why (field "file").
@@ -37,13 +37,12 @@ def check_writable(path: Path) -> None:
         ) from None
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8. What was at `path` stays whole until the new text is complete.
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file. What was at `path` stays whole until the new content is complete.
 
     Raises:
         OutputError: the disk refuses; the sentence says why.
     """
-    content = text.encode("utf-8")
     try:
         if not _replaceable(path):
             path.write_bytes(content)

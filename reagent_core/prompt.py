@@ -18,21 +18,28 @@ from uniseg import sentencebreak, wordbreak
 from reagent_core.chat import render
 from reagent_core.config import Granularity
 from reagent_core.errors import InputError
-from reagent_core.explanation import Turn
+from reagent_core.request import Turn
 
 Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """Token ids and, for each, its characters `text[start:end]` (empty for added tokens)."""
+    """Token ids and, for each, its characters `text[start:end]` (empty for added tokens).
+
+    `closed`: the last token ends the text; what follows is a text of its own.
+    """
 
     token_ids: tuple[int, ...]
     offsets: tuple[Span, ...]
+    closed: bool = False
 
 
 class Tokenizer(Protocol):
     """What the library needs of a tokenizer."""
+
+    def __hash__(self) -> int:
+        """Of the object: what is made of a vocabulary is made once."""
 
     @property
     def special_ids(self) -> frozenset[int]:
@@ -75,6 +82,10 @@ class Unit:
 class Prompt:
     """A tokenized prompt. `turns` holds the chat as typed, None for plain text.
 
+    `closed`: the last token ends the prompt, and the answer is a text of its own: the prompt is the
+    source of an encoder-decoder model.
+    `offsets`: the characters of each token in `text`, as the tokenizer reports them: with or
+    without the blank in front; empty for a token that stands for no text.
     `answer_stops`: where the answer was made part of the context (`answer.with_answer`), the last
     units are its tokens, and for each of them this is the number of answer tokens up to its end.
     """
@@ -84,11 +95,19 @@ class Prompt:
     units: tuple[Unit, ...]
     turns: tuple[Turn, ...] | None = None
     answer_stops: tuple[int, ...] = ()
+    closed: bool = False
+    offsets: tuple[Span, ...] = ()
 
     @cached_property
     def free_units(self) -> tuple[int, ...]:
         """Indices of the units that may be replaced."""
         return tuple(i for i, unit in enumerate(self.units) if not unit.protected)
+
+    @cached_property
+    def free_positions(self) -> tuple[int, ...]:
+        """The token positions of the units that may be replaced, ascending."""
+        free = (self.units[i].positions for i in self.free_units)
+        return tuple(sorted(position for positions in free for position in positions))
 
 
 def check_text(text: str, field: str) -> None:
@@ -165,7 +184,9 @@ def build_prompt(
         raise InputError(
             "Nothing in this prompt may be replaced: all of it is protected.", "prompt"
         )
-    return Prompt(text, encoding.token_ids, units, turns)
+    return Prompt(
+        text, encoding.token_ids, units, turns, closed=encoding.closed, offsets=encoding.offsets
+    )
 
 
 def _indent(text: str) -> int:

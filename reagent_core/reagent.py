@@ -7,8 +7,9 @@ the one-at-a-time loop, whatever the chunk or batch size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.special import logit
@@ -27,6 +28,8 @@ from reagent_core.scorers.base import BoolArray, FloatArray, IntArray
 from reagent_core.sequential import Looks
 from reagent_core.target import Readings, Targets
 
+Place = tuple[int, int]  # probe and step
+
 # (d + 1) / 2 is kept this far from 0 and 1, so that logit stays finite at d = -1 and d = 1
 # (about 13.8). The published code has no clamp and ends in NaN there.
 CLAMP = 1e-6
@@ -42,7 +45,7 @@ class StepEvent:
     `replaced` [n]; `token_ids` [L] the replaced prompt; `values`, `probabilities` [T] the targets
     after it (see `Readings`); `change` [T] = p_o - p_r; `scores` [T, n] the raw scores S after the
     step, -inf for a unit that is no context of the target; `ranks` [T] in the stop test, 0 where
-    none was due; `stopped` [T].
+    none was due; `stopped` [T]; `bounded` [T]: the value is an upper bound (see `Readings`).
     """
 
     probe: int
@@ -55,6 +58,21 @@ class StepEvent:
     scores: FloatArray
     ranks: IntArray
     stopped: BoolArray
+    bounded: BoolArray
+
+
+class Known(Protocol):
+    """Steps that were made before: what need not be read again."""
+
+    def readings(
+        self, places: Sequence[Place], masks: BoolArray, contexts: IntArray
+    ) -> tuple[list[int], Readings]:
+        """The rows of `masks` [K, n] and `contexts` [K, L] that were read before, with what was
+        read there; ranks are 0, for not known."""
+
+    def rank(self, place: Place, target: int, scores: FloatArray) -> int:
+        """The rank in the stop test at this step, 0 where none is known for these raw scores
+        [n]."""
 
 
 def token_mask(prompt: Prompt, replaced: BoolArray) -> BoolArray:
@@ -113,7 +131,7 @@ class _State:
 class _Chunk:
     """Steps scored together, a row each: (probe, step), masks [K, n], prompts and readings."""
 
-    places: list[tuple[int, int]]
+    places: list[Place]
     masks: BoolArray
     contexts: IntArray
     readings: Readings
@@ -125,10 +143,12 @@ def run(
     meter: Meter,
     config: Config,
     chunk: int | None = None,
+    known: Known | None = None,
 ) -> Iterator[list[StepEvent]]:
     """Run all probes; yields the events of one chunk of steps at a time, in order of steps.
 
-    `chunk`: steps in one chunk; by default chunks grow, and end where the run may end.
+    `chunk`: steps in one chunk; by default chunks grow, and end where the run may end. `known`:
+    steps that a shorter run has made. They are folded like all others, but not read again.
 
     Until "stop_test", a probe ends for a target when the published stop test passes. With T
     targets each is tested at every T-th step from `min_steps` on, so that stop tests never cost
@@ -163,14 +183,17 @@ def run(
         masks = np.stack([unit_mask(n, config, j, k) for j, k in places])
         draws = np.stack([replacement_draws(n, length, config, j, k) for j, k in places])
         contexts = substitute(token_mask(prompt, masks), draws)
+        if known is not None:
+            rows, before = known.readings(places, masks, contexts)
+            meter.remember(contexts[rows], before)
         part = _Chunk(places, masks, contexts, meter.read(contexts))
         if looks is not None:
-            looks.add(masks, part.readings.values)
+            looks.add(masks, part.readings.values, [probe for probe, _ in places])
             last_step = stop if looks.all_settled(stop) else last_step
         change = original.probabilities[0] - part.readings.probabilities
         folded = _fold(part, change, state, config)
         due = _due(part, context, state, config, last_step)
-        ranks = _stop_tests(prompt, substitute, meter, config, part, folded, due)
+        ranks = _stop_tests(prompt, substitute, meter, config, part, folded, due, known)
         yield _events(part, change, folded, ranks, state, meter, config)
         start = stop
 
@@ -229,15 +252,20 @@ def _stop_tests(
     part: _Chunk,
     folded: list[FloatArray],
     due: list[tuple[int, int]],
+    known: Known | None,
 ) -> IntArray:
     """Ranks [rows, T] of the targets with all but their rationale replaced; 0: no test due."""
     ranks = np.zeros((len(part.places), len(meter.targets.spans)), np.int64)
+    if known is not None:
+        for row, target in due:
+            ranks[row, target] = known.rank(part.places[row], target, folded[row][target])
+        due = [(row, target) for row, target in due if not ranks[row, target]]
     if not due:
         return ranks
     length = part.contexts.shape[1]
     masks = np.stack([rationale_complement(folded[row][target]) for row, target in due])
     draws = np.stack([stop_test_draws(length, config, part.places[row][0]) for row, _ in due])
-    readings = meter.read(substitute(token_mask(prompt, masks), draws))
+    readings = meter.read(substitute(token_mask(prompt, masks), draws), ranked=True)
     for i, (row, target) in enumerate(due):
         ranks[row, target] = readings.ranks[i, target]
     return ranks
@@ -269,7 +297,7 @@ def _events(
             StepEvent(
                 j, k, part.masks[row], part.contexts[row], part.readings.values[row],
                 part.readings.probabilities[row], change[row], folded[row],
-                np.where(state.done[j], 0, ranks[row]), stopped,
+                np.where(state.done[j], 0, ranks[row]), stopped, part.readings.bounded[row],
             )
         )  # fmt: skip
         state.done[j] |= stopped

@@ -9,9 +9,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from reagent_core.baselines.methods import REAGENT, label_of
 from reagent_core.colours import palette_css
 from reagent_core.config import preset_of
 from reagent_core.explanation import Explanation
+from reagent_core.method_words import score_name
 from reagent_core.sentences import (
     effect_words,
     fact_sentence,
@@ -33,13 +35,15 @@ def html_report(explanation: Explanation) -> str:
     Token texts reach the page as JSON and enter it through `textContent`; the page forbids itself
     every network access by its content security policy.
     """
-    return _template().render(
+    return template("report.html.jinja").render(
         title=summary(explanation),
         data=_data(explanation),
         settings=_settings(explanation),
+        score_name=score_name(explanation),
+        method=None if explanation.method == REAGENT else label_of(explanation.method),
         odds=explanation.target.instead_of is not None,
-        css=_asset("token_strip.css") + palette_css() + _asset("report.css"),
-        script=_asset("token_strip.js") + _asset("report.js"),
+        css=asset("token_strip.css") + palette_css() + asset("report.css"),
+        script=asset("token_strip.js") + asset("report.js"),
     )
 
 
@@ -62,6 +66,7 @@ def _data(explanation: Explanation) -> dict[str, Any]:
         "explained_word": view_of_word.index(0) if 0 in view_of_word else None,
         "views": views,
         "measure": main_measure(explanation),
+        "score_name": score_name(explanation),
     }
 
 
@@ -115,27 +120,46 @@ def _settings(explanation: Explanation) -> list[tuple[str, str]]:
     rows += [
         ("Model", explanation.model.id),
         ("Revision or SHA-256", explanation.model.revision_or_sha256),
+    ]
+    if explanation.replacer_model is not None:
+        rows += [
+            ("Replacer model", explanation.replacer_model.id),
+            ("Its revision or SHA-256", explanation.replacer_model.revision_or_sha256),
+        ]
+    rows += [
         ("State of the run", explanation.status),
-        ("Preset", preset_of(config) or "none: own settings"),
+        *([("Why it stopped", explanation.interruption)] if explanation.interruption else []),
+        *([("Imported from", explanation.source)] if explanation.source != "reagent" else []),
+        _how(explanation),
     ]
     rows += [(name.replace("_", " "), str(value)) for name, value in config]
     rows += [
         ("Forward calls", f"{counts.forwards:,}"),
         ("Sequences", f"{counts.sequences:,}"),
         ("Tokens", f"{counts.tokens:,}"),
+        *([("Of these backwards, too", f"{counts.backwards:,}")] if counts.backwards else []),
+        *([("Requests to the server", f"{counts.requests:,}")] if counts.requests else []),
         ("Seconds", f"{explanation.seconds:,.1f}"),
         ("Versions", ", ".join(f"{name} {v}" for name, v in explanation.versions.items())),
     ]
     return rows
 
 
-@lru_cache(maxsize=1)
-def _template() -> Template:
+def _how(explanation: Explanation) -> tuple[str, str]:
+    if explanation.method != REAGENT:
+        return "Method", label_of(explanation.method)
+    return "Preset", preset_of(explanation.config) or "none: own settings"
+
+
+@lru_cache
+def template(name: str) -> Template:
+    """A template of the assets. What it is given is escaped; what it uses must be given."""
     environment = Environment(
         loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined
     )
-    return environment.get_template("report.html.jinja")
+    return environment.get_template(name)
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A text of the assets."""
     return (ASSETS / name).read_text("utf-8")

@@ -9,15 +9,28 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from reagent_core.config import Config
-from reagent_core.explanation import SCHEMA_VERSION, ModelInfo, Turn
 
 # Raise it when the same request would give other numbers than before, so that stored results
 # of older versions are no longer answers.
-METHOD_VERSION = 2
+METHOD_VERSION = 4
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Turn(_Record):
+    """One chat turn as the user wrote it, before the chat template."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class ModelInfo(_Record):
+    """Which model: its id in the catalogue, and what pins its weights."""
+
+    id: str
+    revision_or_sha256: str
 
 
 class AnswerTokens(_Record):
@@ -62,13 +75,18 @@ class Request(_Record):
     protected: tuple[tuple[int, int], ...] = ()
     config: Config = Config()
 
-    def key(self, model: ModelInfo) -> str:
-        """SHA-256 (hex) over everything that decides the result, the model's weights included."""
+    def key(self, model: ModelInfo, replacer_model: ModelInfo | None = None) -> str:
+        """SHA-256 (hex) over everything that decides the result, the models' weights included.
+
+        `replacer_model`: the model that makes the replacements, where it is another one.
+        """
+        unused = set() if self.config.replacer == "masked_lm" else {"replacer_model"}
         parts = {
-            "schema": SCHEMA_VERSION,
             "method": METHOD_VERSION,
             "model": model.model_dump(),
-            "request": self.model_dump(mode="json", exclude={"model"}),
+            "request": self.model_dump(mode="json", exclude={"model": True, "config": unused}),
         }
+        if replacer_model is not None:
+            parts["replacer_model"] = replacer_model.model_dump()
         canonical = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()

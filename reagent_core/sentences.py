@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from reagent_core.config import preset_of
+from reagent_core.baselines.methods import REAGENT
+from reagent_core.config import is_published
 from reagent_core.explanation import Explanation, UnitScore
+from reagent_core.method_words import finding, strength
 from reagent_core.significance import stands_out
 from reagent_core.wording import change, factor, interval, percent, quoted, visible
 
@@ -22,15 +24,23 @@ Measure = Literal["effect", "score"]
 
 
 def main_measure(explanation: Explanation) -> Measure:
-    """What colours, order and sentence go by: the published score under the `paper` preset."""
-    return "score" if preset_of(explanation.config) == "paper" else "effect"
+    """What colours, order and sentence go by: the score of the published procedure, with any
+    replacer, the share of a method that tells no effect, else the effect."""
+    if explanation.method != REAGENT:
+        told = any(unit.effect is not None for unit in explanation.units)
+        return "effect" if told else "score"
+    return "score" if is_published(explanation.config) else "effect"
 
 
-def ranking(explanation: Explanation, measure: Measure = "effect") -> list[int]:
+def ranking(
+    explanation: Explanation, measure: Measure = "effect", ties: Sequence[int] | None = None
+) -> list[int]:
     """Indices of the units that were replaced, largest effect (or score) first.
 
-    By score where no effect is known; else units whose effect is not known are left out. The coarse
-    units of a long prompt are ranked only while there are no others.
+    By score (or attribution, see `strength`) where no effect is known; else units whose effect is
+    not known are left out. The coarse units of a long prompt are ranked only while there are no
+    others. `ties`: the place of each unit among those with equal numbers, by default that in the
+    prompt.
     """
     units = explanation.units
     free = [i for i, unit in enumerate(units) if unit.stepped] or [
@@ -38,9 +48,10 @@ def ranking(explanation: Explanation, measure: Measure = "effect") -> list[int]:
     ]
     known = [(units[i].effect, i) for i in free]
     if measure == "score" or all(effect is None for effect, _ in known):
-        known = [(units[i].score, i) for i in free]
+        known = [(strength(units[i]), i) for i in free]
     ranked = [(value, i) for value, i in known if value is not None]
-    return [i for _, i in sorted(ranked, key=lambda pair: (-pair[0], pair[1]))]
+    places = range(len(units)) if ties is None else ties
+    return [i for _, i in sorted(ranked, key=lambda pair: (-pair[0], places[pair[1]]))]
 
 
 def unit_names(units: Sequence[UnitScore]) -> list[str]:
@@ -80,23 +91,26 @@ def effect_words(unit: UnitScore, *, odds: bool = False) -> str | None:
     if unit.effect is None:
         return None
     sure = _sure(unit, odds=odds)
-    return f"Without it {change(unit.effect, odds=odds)}{f' {sure}' if sure else ''}"
+    told = change(unit.effect, odds=odds, at_least=unit.at_least)
+    return f"Without it {told}{f' {sure}' if sure else ''}"
 
 
 def interval_words(unit: UnitScore, *, odds: bool = False) -> str | None:
     """The 95% interval of a unit's effect as "20 to 120 times"; None if not known."""
     if unit.effect_low is None or unit.effect_high is None:
         return None
-    return interval(unit.effect_low, unit.effect_high, odds=odds)
+    return interval(unit.effect_low, unit.effect_high, odds=odds, at_least=unit.at_least)
 
 
 def summary(explanation: Explanation) -> str:
     """One sentence, or two or three short ones: what mattered most, how much, how sure that is.
 
-    By the published score, then by effect, under the `paper` preset.
+    By the published score, then by effect, where the published procedure was run.
     """
     target, running = target_name(explanation), _running(explanation)
     by_score = ranking(explanation, "score")
+    if explanation.method != REAGENT and main_measure(explanation) == "score" and by_score:
+        return finding(explanation, by_score, _spoken_names(explanation), target)
     if main_measure(explanation) == "score" and len(by_score) > 1:
         return _by_score(explanation, by_score)
     order, units = ranking(explanation), explanation.units
@@ -138,7 +152,7 @@ def fact_sentence(explanation: Explanation, place: int = 0) -> str | None:
     spoken = name if name == quoted(target.text) else chance
     before, after = math.exp(original), fact.probability
     if max(before, after) >= TOO_SMALL_FOR_PERCENT:
-        happens = f"{spoken} {_moves(before, after)}"
+        happens = f"{spoken} {_moves(before, after, at_most=fact.at_most)}"
     elif after > 0:
         # Too small for percentages, as the probability of a whole answer often is.
         told = change(original - math.log(after))
@@ -150,12 +164,13 @@ def fact_sentence(explanation: Explanation, place: int = 0) -> str | None:
     return f"With only {unit} replaced, {happens} (mean over {fact.draws} {times})."
 
 
-def _moves(before: float, after: float) -> str:
-    """ "falls from 42% to 0.4%" for two probabilities."""
+def _moves(before: float, after: float, *, at_most: bool = False) -> str:
+    """ "falls from 42% to 0.4%" for two probabilities, the second perhaps only a bound."""
     # Probabilities of a model are never 0, only too small for a float.
     old, new = (percent(max(value, sys.float_info.min)) for value in (before, after))
     if old != new:
-        return f"{'falls' if after < before else 'rises'} from {old} to {new}"
+        to = "at most " if at_most else ""
+        return f"{'falls' if after < before else 'rises'} from {old} to {to}{new}"
     return f"stays {old}" if old.startswith("over") else f"stays at {old}"
 
 
@@ -235,10 +250,10 @@ def _what_replacing_does(explanation: Explanation, index: int) -> str:
     if foil is not None:
         verb = "lowers" if effect > 0 else "raises"
         odds = f"the odds of {quoted(target.text)} over {quoted(foil.text)}"
-        told = f"replacing it {verb} {odds} {factor(effect)}"
+        told = f"replacing it {verb} {odds} {factor(effect, at_least=unit.at_least)}"
     else:
         name = "this answer" if is_whole_answer(explanation) else quoted(target.text)
-        told = f"replacing it makes {name} {change(effect)}"
+        told = f"replacing it makes {name} {change(effect, at_least=unit.at_least)}"
     return f"{told} {_sure(unit, odds=foil is not None)}".rstrip()
 
 

@@ -9,6 +9,8 @@ looks, with the probability `CONFIDENCE`, whatever the dependence between looks 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from reagent_core.config import Config
@@ -73,16 +75,18 @@ class Looks:
         self._config, self._original, self._context = config, original, context
         self._masks: list[BoolArray] = []
         self._values: list[FloatArray] = []
+        self._probes: list[int] = []
         self._settled = np.zeros(len(context), bool)
 
     def next_after(self, step: int) -> int:
         """The step of the next look."""
         return next(look for look in look_steps(self._config) if look > step)
 
-    def add(self, masks: BoolArray, values: FloatArray) -> None:
-        """Take in steps: `masks` [K, n], `values` [K, T]."""
+    def add(self, masks: BoolArray, values: FloatArray, probes: Sequence[int]) -> None:
+        """Take in steps: `masks` [K, n], `values` [K, T], `probes` [K]."""
         self._masks.append(masks)
         self._values.append(values)
+        self._probes += probes
 
     def all_settled(self, step: int) -> bool:
         """Whether by this step, if it is one to look at, every target has settled."""
@@ -93,6 +97,7 @@ class Looks:
                 self._original,
                 self._context,
                 anchored=self._config.anchored,
+                probes=np.array(self._probes),
             )
             for target in np.flatnonzero(~self._settled).tolist():
                 own = self._context[target]

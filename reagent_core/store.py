@@ -1,250 +1,322 @@
-"""Every finished explanation, by the key of its request: an equal request is answered from disk.
+"""Every finished explanation: an equal request is answered from here, and nothing is lost.
 
-A cache: whatever goes wrong with the disk, the worst that happens is that an explanation is
-computed again. So no error leaves this module; what cannot be kept is logged.
+To a run this is a cache: whatever goes wrong with disk or server, the worst that happens is that
+an explanation is computed again, so `get`, `revive`, `put` and those for checks and comparisons
+raise nothing, and what cannot be kept is logged. To a person it is the library: what was asked for
+is done, or a sentence says why not.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
-import os
-import sqlite3
-import threading
 import time
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-import platformdirs
-from sqlalchemy import (
-    URL,
-    Column,
-    Connection,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    create_engine,
-    delete,
-    event,
-    func,
-    insert,
-    select,
-    update,
-)
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
-from sqlalchemy.schema import CreateTable
+from sqlalchemy import Connection, case, delete, func, select, update
 
+from reagent_core import library_rows as rows
+from reagent_core.baselines.compared import MethodsCompared
+from reagent_core.check import Check
+from reagent_core.check_rows import keep_check, read_check
+from reagent_core.comparison_rows import keep_comparison, read_comparison
+from reagent_core.database import Database, LibraryError
 from reagent_core.errors import InputError
-from reagent_core.explanation import Explanation, dump, load
+from reagent_core.explanation import Explanation, dump
+from reagent_core.library import (
+    EVERYTHING,
+    Entry,
+    Filter,
+    Totals,
+    checked_name,
+    checked_tags,
+    conditions,
+    entry_of,
+    explanations,
+    folded,
+    join_tags,
+    listed,
+    split_tags,
+    storable,
+)
 
 log = logging.getLogger(__name__)
 
-DEFAULT_MAX_BYTES = 512 * 1024 * 1024
-# Another process holds the write lock for milliseconds; more than this means it hangs.
-_BUSY_SECONDS = 10.0
-
-# Much faster than the default, and on these long rows of digits only a tenth larger.
-_LEVEL = 1
+_GONE = "This explanation is not in the library any more."
+_NEWER = (
+    "This explanation was written by a newer version of this program. Update this program to "
+    "open it."
+)
+_DAMAGED = "This explanation is damaged in the library. Ask for it again."
 
 _T = TypeVar("_T")
-
-# `payload` comes last: SQLite reads the columns before a large value without touching it.
-# `last_used` counts uses, larger is later; a clock that is set back cannot disturb it.
-_entries = Table(
-    "explanations",
-    MetaData(),
-    Column("key", String(64), primary_key=True),
-    Column("last_used", Integer, nullable=False),
-    Column("size", Integer, nullable=False),
-    Column("sha256", String(64), nullable=False),
-    Column("payload", LargeBinary, nullable=False),
-)
-_next_use = select(func.coalesce(func.max(_entries.c.last_used), 0) + 1).scalar_subquery()
-
-
-# What an operation can raise because of the disk; the last, where SQLite's message quotes garbage.
-_FAILURES = (DBAPIError, OSError, UnicodeDecodeError)
-
-
-class _Entry(NamedTuple):
-    sha256: str
-    payload: bytes
+_t = explanations.c
 
 
 class Store:
-    """Explanations in one SQLite file, safe for several threads and processes at once.
+    """Explanations in a database (see `Database`), for several threads and processes at once.
 
-    `path`: the database file, made with its folder when missing; by default
-    `explanations.sqlite3` in the folder named by REAGENT_CACHE_DIR, else in the user's cache
-    folder. `max_bytes`: bound on the sum of the (compressed) entries.
-
-    A database file that is damaged is renamed to `<name>.damaged-<time>` and a new one started.
-    Where the folder cannot be written the store keeps nothing: `get` finds nothing, `put` does
-    nothing, and the log says so. No method raises because of the disk.
+    `path`: an SQLite file, made with its folder when missing; without one, the database that
+    the environment names. Nothing is evicted. What is deleted comes back when it is asked for
+    again within a week; at the first write after that it is removed for good.
     """
 
-    def __init__(self, path: Path | None = None, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
-        self._path = path or _default_path()
-        self._max_bytes = max_bytes
-        self._rescue = threading.Lock()
-        # A connection for each operation (a fraction of a millisecond): nothing stays open on
-        # a file that another process may have moved aside.
-        self._engine = create_engine(
-            URL.create("sqlite", database=str(self._path)),
-            poolclass=NullPool,
-            connect_args={"timeout": _BUSY_SECONDS},
-        )
-        event.listen(self._engine, "connect", _prepare)
+    def __init__(self, path: Path | None = None) -> None:
+        self._database = Database(path)
+
+    @property
+    def name(self) -> str:
+        """The place, for people; without a password."""
+        return self._database.name
+
+    def problem(self) -> str | None:
+        """Why nothing can be read or kept, in a sentence; None where all is well."""
+        try:
+            self._database.run(lambda connection: None)
+        except LibraryError as error:
+            return str(error)
+        return None
+
+    # What a run asks of it.
 
     def get(self, key: str) -> Explanation | None:
-        """The explanation kept under `key` (64 hex digits), or None.
+        """The explanation kept under `key` (64 hex digits), None where there is none or it was
+        deleted.
 
-        An entry that is corrupt, or of a version this program does not read, is deleted.
+        An entry that is corrupt is removed; one that a newer version wrote is left alone.
         """
-        entry = self._attempt("read", lambda connection: _read(connection, key))
-        if entry is None:
+        found = self._attempt("read", lambda connection: rows.read(connection, key))
+        if found is None:
             return None
-        explanation = _decode(key, entry)
+        if rows.is_newer(found):
+            log.warning("The explanation %s was written by a newer version of this program.", key)
+            return None
+        explanation = rows.decode(key, found)
         if explanation is None:
             log.warning("The stored explanation %s is corrupt; it will be computed again.", key)
             # The checksum in the condition spares what another process has put there meanwhile.
-            broken = delete(_entries).where(
-                _entries.c.key == key, _entries.c.sha256 == entry.sha256
-            )
-            self._attempt("cleaned", lambda connection: connection.execute(broken))
-            return None
-        touch = update(_entries).where(_entries.c.key == key).values(last_used=_next_use)
-        self._attempt("updated", lambda connection: connection.execute(touch))
+            broken = delete(explanations).where(_t.key == key, _t.sha256 == found.sha256)
+            self._attempt("cleaned", lambda connection: connection.execute(broken), write=True)
         return explanation
+
+    def checksum(self, key: str) -> str | None:
+        """What tells the explanation kept under `key` from any other, without reading it; None
+        where there is none or it was deleted."""
+        return self._attempt("read", lambda connection: rows.checksum(connection, key))
+
+    def revive(self, key: str) -> None:
+        """Bring back what was deleted under `key`: a request asks for it again."""
+        self._attempt("updated", lambda connection: rows.restore(connection, [key]), write=True)
 
     def put(self, key: str, explanation: Explanation) -> None:
         """Keep `explanation` under `key` (64 hex digits) in place of what is there.
-
-        Then the least recently used entries go until all fit into `max_bytes`. An explanation
-        that is larger than that by itself is not kept.
 
         Raises:
             ValueError: the explanation is not complete.
         """
         if explanation.status != "complete":
             raise ValueError(f"only complete explanations are stored, not {explanation.status!r}")
-        payload = zlib.compress(dump(explanation).encode(), _LEVEL)
-        if len(payload) > self._max_bytes:
-            log.warning("The explanation %s is too large to be stored.", key)
-            return
-        entry = _Entry(_checksum(key, payload), payload)
-        self._attempt("written", lambda connection: self._write(connection, key, entry))
+        row = rows.row_of(key, explanation, dump(explanation))
+        self._attempt("written", lambda c: rows.keep(c, row), write=True)
+
+    def check(self, key: str) -> Check | None:
+        """The check kept under `key` (see `check.check_key`), None where there is none."""
+        return self._attempt("read", lambda connection: read_check(connection, key))
+
+    def put_check(self, key: str, explanation_key: str, check: Check) -> None:
+        """Keep a check under `key`. It is removed with the explanation of `explanation_key`."""
+        self._attempt(
+            "written", lambda c: keep_check(c, key, explanation_key, check), write=True
+        )
+
+    def comparison(self, key: str) -> MethodsCompared | None:
+        """The comparison of methods kept under `key` (see `compared.comparison_key`), None where
+        there is none, or one of its explanations is there no more."""
+        return self._attempt("read", lambda connection: read_comparison(connection, key))
+
+    def put_comparison(self, key: str, compared: MethodsCompared) -> None:
+        """Keep a comparison under `key`, after its explanations were `put` under their keys."""
+        self._attempt("written", lambda c: keep_comparison(c, key, compared), write=True)
+
+    # What a person asks of it. All of it raises LibraryError where the database refuses.
+
+    def add(self, explanation: Explanation, name: str | None = None) -> str:
+        """Keep an explanation that no request names, an import; returns its key.
+
+        The key is the SHA-256 of its JSON form: added twice, it is one entry, with the first name.
+
+        Raises:
+            ValueError: the explanation is still running.
+            InputError: the name is too long.
+        """
+        if explanation.status == "running":
+            raise ValueError("a running explanation is not stored")
+        name = checked_name(name)
+        text = dump(explanation)
+        key = hashlib.sha256(text.encode()).hexdigest()
+        row = rows.row_of(key, explanation, text)
+        self._change(lambda c: rows.keep(c, row, name))
+        return key
+
+    def entries(
+        self,
+        wanted: Filter = EVERYTHING,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        longest: int | None = None,
+    ) -> list[Entry]:
+        """The entries that are meant, newest first; from place `offset` on, at most `limit`.
+
+        `longest`: so many characters of prompt, answer and target, from the start; all without it.
+        """
+        query = (
+            select(*listed(longest))
+            .where(*conditions(wanted))
+            .order_by(_t.created.desc().nulls_last(), _t.key)
+            .limit(limit)
+            .offset(offset)
+        )
+        return self._database.run(lambda c: [entry_of(row) for row in c.execute(query)])
+
+    def count(self, wanted: Filter = EVERYTHING) -> int:
+        """How many entries are meant."""
+        query = select(func.count()).select_from(explanations).where(*conditions(wanted))
+        return self._database.run(lambda c: c.execute(query).scalar_one())
+
+    def entry(self, start: str) -> Entry:
+        """The entry whose key starts so, deleted or not.
+
+        Raises:
+            InputError: there is none, or more than one.
+        """
+        query = select(*listed()).where(_t.key.startswith(start, autoescape=True)).limit(2)
+        found = self._database.run(lambda c: [entry_of(row) for row in c.execute(query)])
+        if len(found) != 1:
+            raise InputError(
+                f"Several explanations have ids that start with {start!r}. Type more of it."
+                if found
+                else f"No explanation has an id that starts with {start!r}. `reagent list` shows "
+                "those that are kept.",
+                "id",
+            )
+        return found[0]
+
+    def open(self, key: str) -> Explanation:
+        """The explanation kept under `key`, deleted or not.
+
+        Raises:
+            LibraryError: it is not there any more, was written by a newer version of this
+                program, or is corrupt.
+        """
+        found = self._database.run(lambda c: rows.read(c, key, deleted=True))
+        if found is None:
+            raise LibraryError(_GONE)
+        if rows.is_newer(found):
+            raise LibraryError(_NEWER)
+        explanation = rows.decode(key, found)
+        if explanation is None:
+            raise LibraryError(_DAMAGED)
+        return explanation
+
+    def cannot_open(self, keys: Collection[str]) -> dict[str, str]:
+        """Those of `keys` that `open` would refuse, each with the sentence why.
+
+        Looks at checksums alone, a small part of the work of `open`.
+        """
+
+        def why(connection: Connection, key: str) -> str | None:
+            found = rows.read(connection, key, deleted=True)
+            if found is None:
+                return _GONE
+            if rows.is_newer(found):
+                return _NEWER
+            return None if rows.is_sound(key, found) else _DAMAGED
+
+        return self._database.run(
+            lambda c: {key: problem for key in keys if (problem := why(c, key)) is not None}
+        )
+
+    def models(self) -> list[str]:
+        """The models of all entries that were not deleted."""
+        query = select(_t.model).where(_t.deleted.is_(None)).distinct().order_by(_t.model)
+        return self._database.run(lambda c: list(c.execute(query).scalars()))
+
+    def tags(self) -> list[str]:
+        """The tags of all entries that were not deleted."""
+        query = select(_t.tags).where(_t.deleted.is_(None), _t.tags != "").distinct()
+        stored = self._database.run(lambda c: list(c.execute(query).scalars()))
+        return sorted({tag for tags in stored for tag in split_tags(tags)})
+
+    def totals(self) -> Totals:
+        """How many entries there are, and what they take."""
+        gone = _t.deleted.is_not(None)
+        sums = [func.coalesce(func.sum(case((c, n), else_=0)), 0)
+                for c in (~gone, gone) for n in (1, _t.size)]  # fmt: skip
+        return self._database.run(lambda c: Totals(*c.execute(select(*sums)).one()))
+
+    def rename(self, key: str, name: str | None) -> None:
+        """Give an entry a name, or none.
+
+        Raises:
+            InputError: the name is too long (field "name").
+        """
+        line = checked_name(name)
+        values = {"name": line, "searched_name": None if line is None else folded(line)}
+        query = update(explanations).where(_t.key == key).values(**values)
+        if not self._change(lambda c: c.execute(query).rowcount):
+            raise LibraryError(_GONE)
+
+    def tag(
+        self, keys: Collection[str], add: Iterable[str] = (), remove: Iterable[str] = ()
+    ) -> None:
+        """Add tags to entries, and remove others from them.
+
+        Raises:
+            InputError: a tag is empty or too long (field "tags").
+        """
+        more, less = checked_tags(add), {storable(tag) for tag in remove}
+        query = select(_t.key, _t.tags).where(_t.key.in_(keys)).with_for_update()
+
+        def change(connection: Connection) -> None:
+            for key, stored in connection.execute(query).all():
+                tags = join_tags((set(split_tags(stored)) | more) - less)
+                connection.execute(update(explanations).where(_t.key == key).values(tags=tags))
+
+        self._change(change)
+
+    def delete(self, keys: Collection[str]) -> int:
+        """Delete entries, and say how many there were. `restore` undoes it for a week."""
+        query = (
+            update(explanations)
+            .where(_t.key.in_(keys), _t.deleted.is_(None))
+            .values(deleted=time.time())
+        )
+        return self._change(lambda c: c.execute(query).rowcount)
+
+    def restore(self, keys: Collection[str]) -> int:
+        """Bring deleted entries back, and say how many were still there."""
+        return self._change(lambda connection: rows.restore(connection, keys))
 
     def close(self) -> None:
-        """Let go of the file. The store can be used again afterwards."""
-        self._engine.dispose()
+        """Let go of file and server. The store can be used again afterwards."""
+        self._database.close()
 
-    def _write(self, connection: Connection, key: str, entry: _Entry) -> None:
-        connection.execute(delete(_entries).where(_entries.c.key == key))
-        connection.execute(
-            insert(_entries).values(
-                key=key,
-                last_used=_next_use,
-                size=len(entry.payload),
-                sha256=entry.sha256,
-                payload=entry.payload,
-            )
-        )
-        newest_first = func.sum(_entries.c.size).over(
-            order_by=(_entries.c.last_used.desc(), _entries.c.key)
-        )
-        totals = select(_entries.c.key, newest_first.label("total")).subquery()
-        over = select(totals.c.key).where(totals.c.total > self._max_bytes)
-        connection.execute(delete(_entries).where(_entries.c.key.in_(over)))
-
-    def _attempt(self, verb: str, operation: Callable[[Connection], _T]) -> _T | None:
-        """`operation` in one transaction; None, and a line in the log, where the disk refuses."""
-        try:
-            try:
-                return self._transact(operation)
-            except _FAILURES as error:
-                if not _means_damage(error):
-                    raise
-                self._set_aside()
-                return self._transact(operation)
-        except _FAILURES as error:
-            reason = error.orig if isinstance(error, DBAPIError) else error
-            log.warning("The store %s could not be %s: %s", self._path, verb, reason)
-            return None
-
-    def _transact(self, operation: Callable[[Connection], _T]) -> _T:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._engine.begin() as connection:
-            connection.execute(CreateTable(_entries, if_not_exists=True))
+    def _change(self, operation: Callable[[Connection], _T]) -> _T:
+        def both(connection: Connection) -> _T:
+            rows.remove_deleted(connection)
             return operation(connection)
 
-    def _set_aside(self) -> None:
-        """Move the file out of the way if it is damaged, and nobody else has done it already."""
-        with self._rescue:
-            try:
-                intact = self._transact(
-                    lambda connection: connection.exec_driver_sql("PRAGMA integrity_check").scalar()
-                )
-                if intact == "ok":
-                    return
-            except _FAILURES as error:
-                if not _means_damage(error):
-                    raise
-            stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}"
-            aside = f"{self._path}.damaged-{stamp}"
-            # The write-ahead log goes first: left behind, it would be replayed into the new file.
-            for suffix in ("-wal", "-shm", ""):
-                with contextlib.suppress(FileNotFoundError):
-                    os.rename(f"{self._path}{suffix}", f"{aside}{suffix}")
-            log.warning("The store %s was damaged; it is now %s.", self._path, aside)
+        return self._database.run(both, write=True)
 
-
-def _default_path() -> Path:
-    folder = os.environ.get("REAGENT_CACHE_DIR")
-    return Path(folder or platformdirs.user_cache_dir("reagent")) / "explanations.sqlite3"
-
-
-def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-    # Readers do not wait for a writer, and a killed writer leaves the last commit intact.
-    connection.execute("PRAGMA journal_mode=WAL").close()
-    # In WAL mode this risks the last commits on power loss, never the file.
-    connection.execute("PRAGMA synchronous=NORMAL").close()
-
-
-def _read(connection: Connection, key: str) -> _Entry | None:
-    row = connection.execute(
-        select(_entries.c.sha256, _entries.c.payload).where(_entries.c.key == key)
-    ).one_or_none()
-    if row is None:
-        return None
-    # In a damaged file any column can hold any type; no bytes are as corrupt as wrong ones.
-    return _Entry(row.sha256, row.payload if isinstance(row.payload, bytes) else b"")
-
-
-def _checksum(key: str, payload: bytes) -> str:
-    # The key is part of it: a damaged index can lead to another request's entry.
-    return hashlib.sha256(key.encode() + payload).hexdigest()
-
-
-def _decode(key: str, entry: _Entry) -> Explanation | None:
-    """The explanation in `entry`; None where checksum, compression or JSON are not right."""
-    if _checksum(key, entry.payload) != entry.sha256:
-        return None
-    try:
-        return load(zlib.decompress(entry.payload))
-    except (zlib.error, InputError):
-        return None
-
-
-def _means_damage(error: Exception) -> bool:
-    """Whether the file may be no (sound) database; busy, full or read-only is no damage."""
-    if isinstance(error, UnicodeDecodeError):
-        return True
-    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+    def _attempt(
+        self, verb: str, operation: Callable[[Connection], _T], *, write: bool = False
+    ) -> _T | None:
+        """`operation` in one transaction; None, and a line in the log, where it cannot be had."""
+        try:
+            return self._change(operation) if write else self._database.run(operation)
+        except LibraryError as error:
+            log.warning("The store could not be %s. %s", verb, error)
+            return None

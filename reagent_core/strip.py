@@ -10,10 +10,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from uniseg.wordbreak import word_boundaries
 
 from reagent_core.explanation import AnswerToken, Explanation, UnitScore
+from reagent_core.method_words import score_name, strength
 from reagent_core.sentences import Measure as Measure
 from reagent_core.sentences import effect_words, ranking
 from reagent_core.wording import percent, quoted
@@ -29,6 +31,7 @@ class StripToken:
     `weight`: colour, -1 (against) to 1 (for), None for none. `lines`: the tooltip, plain text.
     `muted`: drawn faintly. `fold`: label under which a long muted text is folded away.
     `unit`: index into `Explanation.units`, None for a piece that is no unit of its own.
+    `mark`: how it differs from the prompt it is compared with, if it does.
     """
 
     text: str
@@ -38,6 +41,7 @@ class StripToken:
     muted: bool = False
     fold: str | None = None
     unit: int | None = None
+    mark: Literal["changed", "moved", "added"] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,20 +119,22 @@ def answer_strip(explanation: Explanation) -> list[StripToken]:
     ]
 
 
-def prompt_strip(explanation: Explanation, measure: Measure = "effect") -> list[StripToken]:
+def prompt_strip(
+    explanation: Explanation, measure: Measure = "effect", full: float | None = None
+) -> list[StripToken]:
     """The prompt's units as a strip, coloured and placed by effect (or by the published score).
 
     Neighbouring protected units become one muted piece; a chat's template and system turn are
-    folded. Where no effect is known yet, colours follow the score.
+    folded. Where no effect is known yet, colours follow the score. `full`: the effect (nats) that
+    gets full colour where several strips share one scale; else `full_colour` of this one.
     """
     units = explanation.units
     if not any(unit.effect is not None for unit in units):
         measure = "score"
     if measure == "effect":
-        full = max((abs(unit.effect or 0.0) for unit in units), default=0.0)
-        full = max(full, FULL_COLOUR_AT_LEAST)
+        full = full_colour([explanation]) if full is None else full
     else:
-        full = max((unit.score or 0.0 for unit in units), default=0.0) or 1.0
+        full = max((abs(strength(unit) or 0.0) for unit in units), default=0.0) or 1.0
     order = ranking(explanation, measure)
     places = {
         unit: f"Place {number} of {len(order)} by {measure}"
@@ -137,13 +143,19 @@ def prompt_strip(explanation: Explanation, measure: Measure = "effect") -> list[
     pieces: list[StripToken] = []
     for i, unit in enumerate(units):
         if not unit.protected:
-            value = unit.effect if measure == "effect" else unit.score
+            value = unit.effect if measure == "effect" else strength(unit)
             weight = None if value is None else value / full
             lines = _unit_lines(explanation, unit, places.get(i))
             pieces.append(StripToken(unit.text, weight, lines, clickable=True, unit=i))
         elif i == 0 or not units[i - 1].protected:
             pieces.append(_protected(explanation, i))
     return pieces
+
+
+def full_colour(explanations: Sequence[Explanation]) -> float:
+    """The effect (nats) that gets full colour: the largest of all, and no less than ln 2."""
+    effects = (abs(unit.effect or 0.0) for each in explanations for unit in each.units)
+    return max(FULL_COLOUR_AT_LEAST, max(effects, default=0.0))
 
 
 def _protected(explanation: Explanation, first: int) -> StripToken:
@@ -208,7 +220,9 @@ def _word_lines(word: AnswerWord, tokens: Sequence[AnswerToken]) -> tuple[str, .
 
 def _unit_lines(explanation: Explanation, unit: UnitScore, place: str | None) -> tuple[str, ...]:
     told = effect_words(unit, odds=explanation.target.instead_of is not None)
-    score = None if unit.score is None else f"ReAGent score {unit.score:.3f}"
+    score = None if unit.score is None else f"{score_name(explanation)} {unit.score:.3f}"
+    if told is None and unit.attribution is not None:
+        told = f"Attribution {unit.attribution:.3g}"
     whole = "Looked at as a whole, once" if unit.coarse else None
     lines = (quoted(unit.text), told or "Effect not known yet", score, place, whole)
     return tuple(line for line in lines if line is not None)

@@ -11,7 +11,7 @@ from scipy.special import expit
 from reagent_core.errors import ModelError
 from reagent_core.explanation import AnswerToken
 from reagent_core.prompt import Span
-from reagent_core.scorers.base import FloatArray, IntArray, Prefix, Scorer, TokenScores
+from reagent_core.scorers.base import BoolArray, FloatArray, IntArray, Prefix, Scorer, TokenScores
 
 # Stands for the log-probability (nats) of a token whose probability is zero.
 LEAST_LOG_PROBABILITY = -1e4
@@ -63,29 +63,53 @@ class Readings:
     log-odds log p(this) - log p(that) against a foil. `probabilities` [B, T] in [0, 1]: exp of
     the value, or p(this) / (p(this) + p(that)). `ranks` [B, T]: the worst rank of the span's
     tokens (1 = most likely in the vocabulary); against a foil 1 if this is as likely, else 2.
+    `bounded` [B, T]: True where some token's probability is only known to be at most what was taken
+    for it, so that the value is an upper bound (against a foil: an approximation).
     """
 
     values: FloatArray
     probabilities: FloatArray
     ranks: IntArray
+    bounded: BoolArray
+
+
+def short(number: float) -> float:
+    """Seven significant digits: what single precision gives, and a file of half the size."""
+    return float(f"{number:.7g}")
 
 
 def measure(
     scorer: Scorer, contexts: IntArray, targets: Targets, prefix: Prefix | None = None
 ) -> Readings:
-    """Score prompts of equal length, `contexts` [B, L], in one forward (two with a foil)."""
+    """Score prompts of equal length, `contexts` [B, L], in one forward (two with a foil).
+
+    Values and probabilities have the digits that a trace keeps: a run that is gone on with from its
+    trace then has the very numbers it had.
+    """
     start = targets.first
     inputs = contexts if targets.in_context else _followed(contexts, targets.continuation)
     scores = _finite(scorer.score(inputs, targets.continuation[start:], prefix))
     spans = [slice(low - start, high - start) for low, high in targets.spans]
     values = np.stack([scores.log_probabilities[:, span].sum(1) for span in spans], axis=1)
     ranks = np.stack([scores.ranks[:, span].max(1) for span in spans], axis=1)
+    bounded = np.stack([_bounded(scores)[:, span].any(1) for span in spans], axis=1)
     if targets.foil is None:
-        return Readings(values, np.exp(values), ranks)
+        return Readings(_shortened(values), _shortened(np.exp(values)), ranks, bounded)
     foil = _finite(scorer.score(_followed(contexts, targets.foil), targets.foil, prefix))
     other = foil.log_probabilities.sum(1, keepdims=True)
     log_odds = values - other
-    return Readings(log_odds, expit(log_odds), np.where(log_odds >= 0, 1, 2))
+    bounded |= _bounded(foil).any(1, keepdims=True)
+    ranks = np.where(log_odds >= 0, 1, 2)
+    return Readings(_shortened(log_odds), _shortened(expit(log_odds)), ranks, bounded)
+
+
+def _shortened(numbers: FloatArray) -> FloatArray:
+    return np.array([short(number) for number in numbers.flat]).reshape(numbers.shape)
+
+
+def _bounded(scores: TokenScores) -> BoolArray:
+    exact = np.zeros(scores.ranks.shape, bool)
+    return exact if scores.bounded is None else scores.bounded
 
 
 def _followed(contexts: IntArray, continuation: Sequence[int]) -> IntArray:
@@ -102,7 +126,7 @@ def _finite(scores: TokenScores) -> TokenScores:
             "coarse (half precision on a processor without it)."
         )
     floored = np.maximum(scores.log_probabilities, LEAST_LOG_PROBABILITY)
-    return TokenScores(floored, scores.ranks)
+    return TokenScores(floored, scores.ranks, scores.bounded)
 
 
 def answer_targets(tokens: Sequence[AnswerToken], start: int, stop: int) -> Targets:

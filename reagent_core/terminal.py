@@ -6,7 +6,7 @@ would obey (control characters, escape sequences, direction marks) is shown as i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -14,9 +14,11 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from reagent_core.baselines.methods import REAGENT
 from reagent_core.colours import level, swatch
 from reagent_core.config import preset_of
-from reagent_core.explanation import Explanation
+from reagent_core.explanation import Explanation, UnitScore
+from reagent_core.method_words import has_signs, score_name
 from reagent_core.sentences import (
     Measure,
     fact_sentence,
@@ -27,7 +29,7 @@ from reagent_core.sentences import (
     target_name,
     unit_names,
 )
-from reagent_core.strip import answer_words, prompt_strip
+from reagent_core.strip import StripToken, answer_words, prompt_strip
 from reagent_core.wording import change, factor, percent, quoted, visible
 
 MOST_ROWS = 10
@@ -36,6 +38,14 @@ LEGENDS: dict[Measure, str] = {
     "effect": "Blue speaks for the target, orange against it; stronger colour, larger effect.",
     "score": "Stronger colour, higher ReAGent score.",
 }
+
+
+def legend(explanation: Explanation) -> str:
+    """What the colours of its strip mean."""
+    measure = main_measure(explanation)
+    if has_signs(explanation):
+        return "Blue speaks for the target, orange against it; stronger colour, larger share."
+    return LEGENDS[measure].replace("ReAGent score", score_name(explanation))
 
 
 def printable(text: str) -> str:
@@ -53,8 +63,13 @@ def prompt_text(explanation: Explanation, *, dark: bool) -> Text:
 
     Under the `paper` preset colours follow the published score. Folded template parts are named.
     """
+    return strip_text(prompt_strip(explanation, main_measure(explanation)), dark=dark)
+
+
+def strip_text(pieces: Iterable[StripToken], *, dark: bool) -> Text:
+    """A strip with its colours; folded parts are named."""
     shown = Text()
-    for piece in prompt_strip(explanation, main_measure(explanation)):
+    for piece in pieces:
         if piece.fold is not None:
             shown.append(f"‹{piece.fold}›", Style(dim=True))
             continue
@@ -96,10 +111,19 @@ def unit_table(explanation: Explanation) -> Table:
             Text(str(place)),
             Text(names[i]),
             Text("" if unit.score is None else f"{unit.score:.3f}"),
-            Text("not known" if unit.effect is None else change(unit.effect, odds=odds)),
+            Text(
+                _without_effect(unit)
+                if unit.effect is None
+                else change(unit.effect, odds=odds, at_least=unit.at_least)
+            ),
             Text(interval_words(unit, odds=odds) or ""),
         )
     return table
+
+
+def _without_effect(unit: UnitScore) -> str:
+    """What stands in place of an effect."""
+    return "not known" if unit.attribution is None else f"attribution {unit.attribution:.3g}"
 
 
 def word_table(explanation: Explanation) -> Table:
@@ -112,7 +136,7 @@ def word_table(explanation: Explanation) -> Table:
             continue
         units, names = word.explained.units, unit_names(word.explained.units)
         strongest = [
-            f"{quoted(names[i])} ({factor(effect)})"
+            f"{quoted(names[i])} ({factor(effect, at_least=units[i].at_least)})"
             for i in ranking(word.explained)[:TOKENS_A_WORD]
             if (effect := units[i].effect) is not None and effect > 0
         ]
@@ -132,6 +156,8 @@ def show(console: Console, explanation: Explanation, *, dark: bool, stored: bool
     target = explanation.target
     if explanation.status == "cancelled":
         say("Cancelled: this is what was found until then.", "bold yellow")
+    if explanation.interruption:
+        say(f"{explanation.interruption} This is what was found until then.", "bold yellow")
     say(Text.assemble(("Prompt  ", "bold"), prompt_text(explanation, dark=dark)))
     say(Text.assemble(("Answer  ", "bold"), answer_text(explanation)))
     told = f"{target_name(explanation)}, probability {percent(target.probability)}"
@@ -139,7 +165,7 @@ def show(console: Console, explanation: Explanation, *, dark: bool, stored: bool
         told += f" against {percent(target.instead_of.probability)}"
     say(Text.assemble(("Target  ", "bold"), printable(told)))
     if console.is_terminal and not console.no_color:
-        say(LEGENDS[main_measure(explanation)], "dim")
+        say(legend(explanation), "dim")
     say("")
     say(summary(explanation), "bold")
     if fact := fact_sentence(explanation):
@@ -172,7 +198,16 @@ def progress_bar(console: Console) -> Progress:
 def _origin(explanation: Explanation, *, stored: bool) -> str:
     config, counts = explanation.config, explanation.counts
     work = f"{counts.sequences:,} sequences in {explanation.seconds:,.1f} s"
+    if counts.requests:
+        work += f", {counts.requests:,} requests"
+    helper = explanation.replacer_model
+    how = f"preset {preset_of(config) or 'none'}"
+    if explanation.method != REAGENT:
+        how = f"method {explanation.method}"
+    if counts.backwards:
+        work += f", {counts.backwards:,} of them backwards, too"
     return (
-        f"{explanation.model.id}, preset {preset_of(config) or 'none'}, seed {config.seed}, {work}"
+        f"{explanation.model.id}{f', replacements by {helper.id}' if helper else ''}, "
+        f"{how}, seed {config.seed}, {work}"
         f"{', from the store' if stored else ''}"
     )

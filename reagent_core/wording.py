@@ -52,29 +52,41 @@ def percent(probability: float) -> str:
     return f"{value:.{digits}f}".removesuffix(".0") + "%"
 
 
-def factor(effect: float) -> str:
+def factor(effect: float, *, at_least: bool = False) -> str:
     """An effect in nats as "about 50 times"; the sign is left to the sentence around it."""
     times = _times(effect)
     if times > CAP:
         return f"over {CAP:,} times"
+    if at_least and effect > 0:
+        return f"at least {_number(times)} times"
     return f"about {_number(times)} times" if times >= SAME else f"less than {SAME} times"
 
 
-def change(effect: float, *, odds: bool = False) -> str:
+def times_sign(effect: float) -> str:
+    """The factor of `factor` for where there is little room: "×50", "over ×1,000"."""
+    times = _times(effect)
+    return f"over ×{CAP:,}" if times > CAP else f"×{_number(times)}"
+
+
+def change(effect: float, *, odds: bool = False, at_least: bool = False) -> str:
     """What replacing does to the target: "about 50 times less likely", or "more likely" for a
     negative effect; for `odds` (against a foil) "about 50 times lower odds"."""
     less, more = ("lower odds", "higher odds") if odds else ("less likely", "more likely")
     if _times(effect) < SAME:
         return "about the same odds" if odds else "about as likely as before"
-    return f"{factor(effect)} {less if effect > 0 else more}"
+    return f"{factor(effect, at_least=at_least)} {less if effect > 0 else more}"
 
 
-def interval(low: float, high: float, *, odds: bool = False) -> str:
+def interval(low: float, high: float, *, odds: bool = False, at_least: bool = False) -> str:
     """A 95% interval in nats as "20 to 120 times".
 
     Both bounds on one side of 0 are given without direction (the sentence has said it); an
-    interval that contains 0 names both directions, of the odds if `odds` (against a foil).
+    interval that contains 0 names both directions, of the odds if `odds` (against a foil). Of an
+    effect that is `at_least` so large only the lower bound is known.
     """
+    if at_least and low > 0:
+        told = _bound(_times(low))
+        return f"{told if told.startswith('over') else f'at least {told}'} times"
     if low > 0 or high < 0:
         near, far = sorted((_times(low), _times(high)))
         if near > CAP:

@@ -15,13 +15,12 @@ from reagent_core.explanation import (
     Explanation,
     Fact,
     Foil,
-    ModelInfo,
     Step,
     TargetInfo,
-    Turn,
     UnitScore,
     Verdict,
 )
+from reagent_core.request import ModelInfo, Turn
 
 # A unit is its text, or its text with (effect, low, high) in nats; None: protected.
 UnitSpec = tuple[str, tuple[float, float, float] | None]

@@ -6,16 +6,35 @@ Follows DESIGN section 3 line by line. The fast core must give the same numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from scipy.special import logsumexp
 
 from reagent_core.config import Config
 from reagent_core.masks import initial_scores, replacement_draws, stop_test_draws, unit_mask
 from reagent_core.prompt import Prompt
 from reagent_core.replacers.base import Substitute
-from reagent_core.scorers.base import Scorer
+from reagent_core.scorers.base import Scorer, TokenScores
+
+
+class Plain:
+    """A model asked for one token after one context, all of its logits made and read.
+
+    `logits` gives those [V] of what follows some tokens.
+    """
+
+    def __init__(self, logits: Callable[[list[int]], Any]) -> None:
+        self.logits = logits
+
+    def score(self, inputs: np.ndarray, targets: Sequence[int]) -> TokenScores:
+        (context,), (target,) = inputs.tolist(), targets
+        row = np.asarray(self.logits(context), np.float64)
+        log_probability = row[target] - logsumexp(row)
+        rank = 1 + int((row > row[target]).sum())
+        return TokenScores(np.array([[log_probability]]), np.array([[rank]]))
 
 
 @dataclass
@@ -23,6 +42,7 @@ class ReferenceStep:
     probe: int
     step: int
     replaced: list[int]
+    token_ids: list[int]
     probability: float
     change: float
     scores: list[float]
@@ -31,16 +51,16 @@ class ReferenceStep:
 
 
 def probability_and_rank(
-    scorer: Scorer, ids: Sequence[int], target: Sequence[int]
+    scorer: Scorer | Plain, ids: Sequence[int], target: Sequence[int]
 ) -> tuple[float, int]:
-    """Joint probability of the target's tokens, and the worst of their ranks."""
+    """Joint probability of the target's tokens, in seven digits, and the worst of their ranks."""
     probability, worst = 1.0, 1
     for i, token in enumerate(target):
         context = np.array([[*ids, *target[:i]]], np.int64)
         scores = scorer.score(context, [token])
         probability *= math.exp(scores.log_probabilities[0, 0])
         worst = max(worst, int(scores.ranks[0, 0]))
-    return probability, worst
+    return float(f"{probability:.7g}"), worst
 
 
 def replaced_ids(
@@ -53,7 +73,11 @@ def replaced_ids(
 
 
 def reference(
-    scorer: Scorer, prompt: Prompt, substitute: Substitute, target: Sequence[int], config: Config
+    scorer: Scorer | Plain,
+    prompt: Prompt,
+    substitute: Substitute,
+    target: Sequence[int],
+    config: Config,
 ) -> list[ReferenceStep]:
     """All steps of all probes, probe after probe."""
     free = list(prompt.free_units)
@@ -66,8 +90,8 @@ def reference(
             mask = unit_mask(n, config, probe, step)
             chosen = {free[i] for i in range(n) if mask[i]}
             draws = replacement_draws(n, length, config, probe, step)
-            ids = replaced_ids(prompt, substitute, chosen, draws)
-            p_r, _ = probability_and_rank(scorer, ids, target)
+            tried = replaced_ids(prompt, substitute, chosen, draws)
+            p_r, _ = probability_and_rank(scorer, tried, target)
             d = p_o - p_r
             for i in range(n):
                 change = d if mask[i] else -d
@@ -85,7 +109,9 @@ def reference(
                 _, rank = probability_and_rank(scorer, ids, target)
                 stopped = rank <= config.top_k
             steps.append(
-                ReferenceStep(probe, step, sorted(chosen), p_r, d, list(scores), rank, stopped)
+                ReferenceStep(
+                    probe, step, sorted(chosen), tried, p_r, d, list(scores), rank, stopped
+                )
             )
             if stopped:
                 break

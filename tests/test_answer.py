@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from reagent_core.answer import answer_of, continuation_of
 from reagent_core.errors import InputError
-from reagent_core.explanation import Alternative, AnswerToken, ModelInfo, Turn
+from reagent_core.explanation import Alternative, AnswerToken
 from reagent_core.prompt import Prompt, build_prompt
+from reagent_core.request import ModelInfo, Turn
 from reagent_core.scorers.base import GeneratedToken, IntArray, Prefix, TokenScores
 from reagent_core.scorers.hf_tokenizer import HFTokenizer
 from tests.tiny import TinyScorer

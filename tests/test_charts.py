@@ -22,8 +22,9 @@ from components.charts import (
     Chart,
     curves_chart,
     effects_chart,
-    ticks,
+    left_out,
 )
+from components.factor_axis import ticks
 from reagent_core.colours import contrast
 from tests.examples import UnitSpec, make_explanation, without_intervals
 
@@ -110,6 +111,23 @@ def test_many_steps_and_units_are_thinned() -> None:
     assert {1, 1000} <= set(rows["step"])
 
 
+def test_of_many_curves_the_strongest_against_the_target_is_drawn() -> None:
+    """Coloured are the highest; of the others the largest are drawn, whichever way they point."""
+    ends = np.concatenate([[9.0, 8, 7, 6, 5], np.linspace(0.1, 1, MOST_GREY + 5), [-4.0]])
+    rows = curves_chart(make_explanation(many(len(ends))), np.tile(ends, (3, 1))).rows
+    assert rows["unit"].nunique() == TOP + MOST_GREY
+    (role,) = rows.loc[rows["unit"] == len(ends) - 1, "role"].unique()
+    assert role == "other"
+    assert set(rows.loc[rows["role"].str.startswith("top"), "unit"]) == {0, 1, 2, 3, 4}
+    assert not rows["unit"].isin(range(5, 11)).any()
+
+
+def test_what_is_not_drawn_is_said() -> None:
+    assert left_out(12, 12, "token") is None
+    assert left_out(13, 12, "word") == "The weakest of 13 words is left out."
+    assert left_out(70, 60, "token", "lowest") == "The 10 lowest of 70 tokens are left out."
+
+
 def test_unknown_values_are_left_out() -> None:
     values = np.array([[np.nan, np.nan], [np.nan, 1.0]])
     rows = curves_chart(make_explanation(many(2)), values).rows
@@ -131,15 +149,17 @@ def test_hostile_names_are_drawn_as_text(measure: str) -> None:
     for chart in (effects_chart(explanation), curves):
         svg = drawn(chart)
         assert "&lt;img/&gt;" in svg and "<img" not in svg
+        assert "datum.x" in chart.spec.pop("description")  # text, as an attribute of the page
         assert "datum.x" not in json.dumps(chart.spec)
 
 
-def test_specifications_are_valid_and_differ_in_their_ticks_alone() -> None:
+def test_specifications_are_valid_and_differ_in_ticks_and_description_alone() -> None:
     weak, strong = make_explanation([("a", (0.5, 0, 1))]), make_explanation([("a", (5, 4, 6))])
     first, second = effects_chart(weak).spec, effects_chart(strong).spec
     alt.LayerChart.from_dict({**first, "data": {"values": []}})
     axes = [spec["layer"][0]["encoding"]["x"]["axis"] for spec in (first, second)]
     assert axes[0].pop("values") != axes[1].pop("values")
+    assert first.pop("description") != second.pop("description")
     assert first == second
 
 
@@ -161,3 +181,19 @@ def test_lines_and_bars_are_seen_on_both_themes(colour: str, page: str) -> None:
 def test_ticks_are_round_factors(low: float, high: float, factors: list[float]) -> None:
     found = [math.copysign(math.exp(abs(place)), place or 1) for place in ticks(low, high, most=6)]
     assert found == pytest.approx(factors)
+
+
+def test_a_chart_says_in_words_what_it_shows() -> None:
+    explanation = make_explanation([("Anna", (2.0, 1.5, 2.5)), (" ate", (0.1, 0.0, 0.2))])
+    bars = effects_chart(explanation)
+    assert bars.spec["description"] == (
+        "Bar chart, the strongest first. “Anna” about 7.4 times less likely without it; "
+        "“ate” about 1.1 times less likely without it."
+    )
+    curves = curves_chart(explanation, np.tile([0.1, 2.0], (4, 1)))
+    assert curves.spec["description"] == (
+        "Line chart: the effect of each piece of the prompt after each of 4 steps. "
+        "Highest at the end: “ate”, “Anna”."
+    )
+    nothing = curves_chart(explanation, np.full((0, 2), np.nan), measure="score")
+    assert nothing.spec["description"].endswith("after each of 0 steps.")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from reagent_core.config import Granularity
 from reagent_core.errors import InputError
-from reagent_core.explanation import Turn
 from reagent_core.prompt import Prompt, Span, build_prompt
+from reagent_core.request import Turn
 from reagent_core.scorers.hf_tokenizer import HFTokenizer
 from tests.awkward import texts
 from tests.trained_tokenizers import INSTRUCT, chat, sentencepiece, trained

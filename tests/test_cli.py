@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,11 +14,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from reagent_core import models
+from reagent_core.catalogue import shipped
 from reagent_core.cli import app
 from reagent_core.config import PRESETS
 from reagent_core.errors import ModelError
-from reagent_core.explanation import Explanation, Turn, load
+from reagent_core.explanation import Explanation, load
+from reagent_core.request import Turn
 from reagent_core.store import Store
+from tests.light import run_without
 from tests.tiny import TinyScorer
 
 FRANCE = "the capital of france is"
@@ -83,15 +85,11 @@ def test_its_version() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = (
-        "import sys; from reagent_core.cli import app\n"
-        "app(['explain', '--help'], standalone_mode=False)\n"
-        "heavy = {'torch', 'transformers', 'scipy', 'pandas', 'sqlalchemy'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+    printed = run_without(
+        {"torch", "transformers", "scipy", "pandas", "sqlalchemy"},
+        "from reagent_core.cli import app\napp(['explain', '--help'], standalone_mode=False)",
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "--whole-answer" in done.stdout
+    assert "--whole-answer" in printed
 
 
 def test_the_sentences_the_table_and_the_verdict_are_printed() -> None:
@@ -151,6 +149,19 @@ def test_granularity_and_seed_replace_those_of_the_preset() -> None:
     assert config == PRESETS["quick"].model_copy(update={"granularity": "word", "seed": 7})
 
 
+def test_another_replacer() -> None:
+    config = explained(FRANCE, "--replacer", "causal_lm_reranked").config
+    assert config == PRESETS["quick"].model_copy(update={"replacer": "causal_lm_reranked"})
+
+
+def test_a_masked_model_that_is_not_to_be_had_is_said_before_any_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "load", no_model)
+    said = refused(FRANCE, "--replacer", "masked_lm", "--replacer-model", tmp_path)
+    assert said.startswith(f"Error in the settings: The folder {tmp_path} has no config.json")
+
+
 def test_the_three_files(tmp_path: Path) -> None:
     json, csv, html = tmp_path / "a.json", tmp_path / "ä.csv", tmp_path / "a.html"
     result = reagent(
@@ -164,6 +175,19 @@ def test_the_three_files(tmp_path: Path) -> None:
     ]
     assert html.read_text("utf-8").lower().startswith("<!doctype html>")
     assert {file.name for file in tmp_path.iterdir()} == {"a.json", "ä.csv", "a.html", "cache"}
+
+
+@pytest.mark.parametrize("name", ["steps.csv", "steps.PARQUET", "-"])
+def test_the_trace_in_the_format_its_name_says(tmp_path: Path, name: str) -> None:
+    path = name if name == "-" else tmp_path / name
+    result = reagent("explain", FRANCE, "--preset", "quick", "--trace", path)
+    assert result.exit_code == 0
+    if name.endswith("PARQUET"):
+        table = pd.read_parquet(path)
+    else:
+        table = pd.read_csv(io.StringIO(result.stdout) if name == "-" else path)
+    assert set(table["probe"]) == {0, 1} and table["step"].max() >= 15
+    assert {"replaced", "replacements", "value", "scores"} <= set(table.columns)
 
 
 def test_csv_on_standard_output_leaves_the_sentences_to_standard_error() -> None:
@@ -242,8 +266,13 @@ def test_standard_input_that_is_no_text(
         ([FRANCE, "--answer-token", "0", "--target", "paris"], "exclude each other"),
         ([FRANCE, "--model", "gpt-9"], "Error in the model: There is no model 'gpt-9' here"),
         ([FRANCE, "--seed", "-1"], "Error in the settings: Setting 'seed'"),
+        (
+            [FRANCE, "--replacer-model", "x"],
+            "Error in the settings: --replacer-model needs --replacer masked_lm",
+        ),
         ([FRANCE, "--seed", str(2**63)], "Error in the settings: Setting 'seed'"),
         ([FRANCE, "--json", "-", "--csv", "-"], "Error in the output file: Two of"),
+        ([FRANCE, "--trace", "steps.txt"], "'steps.txt' of the trace must end in .csv or .parquet"),
     ],
 )
 def test_bad_input_is_one_sentence_before_any_model_is_loaded(
@@ -396,3 +425,32 @@ def test_ctrl_c_while_the_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(models, "load", interrupted)
     assert reagent("explain", FRANCE).exit_code == 130
+
+
+def test_the_models_on_offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    result = reagent("models")
+    assert result.exit_code == 0, result.stderr
+    rows = result.stdout.splitlines()
+    assert rows[0].split()[:4] == ["Id", "Kind", "Parameters", "Here"]
+    (medium,) = (row for row in rows if row.startswith("openai-community/gpt2-medium"))
+    assert "hub" in medium and "355 M" in medium and "GPT-2 medium" in medium
+    assert rows[1].startswith("bundled")
+
+
+def test_the_models_on_offer_as_json() -> None:
+    result = reagent("models", "--json")
+    assert result.exit_code == 0, result.stderr
+    listed = json.loads(result.stdout)
+    assert [entry["id"] for entry in listed] == [entry.id for entry in shipped()]
+    assert listed[0]["kind"] == "bundled" and listed[0]["size"] == 134_515_008
+    told = listed[0]["availability"]
+    assert told["needs_bytes"] > 4 * listed[0]["size"] and told["free_bytes"] > 0
+
+
+def test_a_broken_list_of_models_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REAGENT_MODELS", str(tmp_path / "none.toml"))
+    result = reagent("models")
+    assert result.exit_code == 1
+    assert "none.toml cannot be read" in result.stderr and "REAGENT_MODELS" in result.stderr

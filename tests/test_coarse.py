@@ -87,7 +87,7 @@ def test_protected_text_stays_protected_and_parts_never_run_across_it() -> None:
     span = (start, start + len(SENTENCE))
     scorer = Homely()
     prompt = build_prompt(LONG, scorer.tokenizer, "token", [span])
-    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt.token_ids)
+    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt)
     meter = Meter(scorer, TARGETS)
     original = meter.read(np.array([prompt.token_ids])).values[0]
     for found in narrow(prompt, substitute, meter, original, seed=0):

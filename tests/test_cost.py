@@ -46,6 +46,16 @@ def test_the_published_procedure_is_said_to_go_on_to_the_end() -> None:
     assert cost_of(request).sequences > 200
 
 
+@pytest.mark.parametrize("replacer", ["causal_lm_reranked", "masked_lm"])
+def test_replacements_that_take_a_model_cost_time(replacer: str) -> None:
+    plain, other = (
+        Request(prompt="the capital of france is", config=Config(replacer=name))
+        for name in ("causal_lm", replacer)
+    )
+    assert cost_of(other).seconds > cost_of(plain).seconds
+    assert cost_of(other).sequences >= cost_of(plain).sequences
+
+
 def test_the_speed_is_measured() -> None:
     speed = measure_speed(TinyScorer())
     assert speed.forward_seconds >= 0 and speed.tokens_per_second > 0

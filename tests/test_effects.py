@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
 from reagent_core.adjustment import adjusted
+from reagent_core.config import PRESETS
 from reagent_core.curves import running_effects
-from reagent_core.effects import effects
+from reagent_core.effects import effects, running_intervals
+from reagent_core.masks import replacement_draws, unit_mask
 
 
 def test_an_effect_is_what_is_lost_when_the_unit_is_replaced() -> None:
@@ -77,3 +79,53 @@ def test_intervals_hold_the_true_effect_as_often_as_they_say() -> None:
         found = effects(replaced[:, run : run + 1], values[:, run : run + 1], np.zeros(1))
         inside += found.low[0, 0] <= 1.5 <= found.high[0, 0]
     assert 0.93 <= inside / 2000 <= 0.97
+
+
+def proposals(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ten proposals for each of n units: where their shares of [0, 1) end, and what each costs."""
+    shares = np.sort(rng.dirichlet(np.full(10, 0.6), n), axis=1)[:, ::-1]
+    return np.cumsum(shares, axis=1), rng.normal(2.0, 1.0, (n, 10))
+
+
+def test_evenly_spread_replacements_need_narrower_intervals() -> None:
+    """Units as many as tokens of a prompt, and steps as many as Standard's first look has."""
+    rng, n, inside, widths = np.random.default_rng(3), 12, [], []
+    for seed in range(150):
+        ends, losses = proposals(rng, n)
+        truth = (np.diff(ends, axis=1, prepend=0) * losses).sum(1)
+        config = PRESETS["standard"].model_copy(update={"seed": seed})
+        places = [(j, k) for k in range(config.min_steps) for j in range(config.probes)]
+        replaced = np.stack([unit_mask(n, config, *place) for place in places])
+        draws = np.stack([replacement_draws(n, n, config, *place) for place in places])
+        drawn = (draws[:, :, None] >= ends[None, :, :-1]).sum(2)
+        lost = np.take_along_axis(losses[None], drawn[..., None], 2)[..., 0]
+        given = (replaced, -(lost * replaced).sum(1, keepdims=True), np.zeros(1))
+        probes = np.array([probe for probe, _ in places])
+        spread = effects(*given, anchored=True, probes=probes)
+        independent = effects(*given, anchored=True)
+        inside.append((spread.low[0] <= truth) & (truth <= spread.high[0]))
+        widths.append(np.median(spread.error / independent.error))
+    assert np.mean(inside) >= 0.95
+    assert np.mean(widths) < 0.8
+
+
+@pytest.mark.parametrize("anchored", [False, True])
+def test_running_intervals_are_those_of_the_steps_so_far(anchored: bool) -> None:
+    """Of steps that leave nothing to adjust for: one unit each, or too few of them."""
+    rng = np.random.default_rng(4)
+    steps, n = (60, 5) if anchored else (15, 5)
+    units = np.concatenate([rng.permutation(n) for _ in range(steps // n)])
+    replaced = np.eye(n, dtype=bool)[units]
+    if not anchored:
+        replaced |= rng.random(replaced.shape) < 0.3
+    values, probes = rng.normal(size=steps), np.arange(steps) // n % 2
+    values[units == 3] = -2.0  # always the same: no variance
+    rows = np.array([1, 7, 4, steps])
+    found = running_intervals(replaced, values, -1.0, rows, anchored=anchored, probes=probes)
+    for place, row in enumerate(rows):
+        alone = effects(replaced[:row], values[:row, None], np.array([-1.0]), anchored=anchored,
+                        probes=probes[:row])  # fmt: skip
+        for field in ("mean", "low", "high"):
+            np.testing.assert_allclose(
+                getattr(found, field)[place], getattr(alone, field)[0], rtol=1e-9, err_msg=field
+            )

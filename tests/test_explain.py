@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from reagent_core import models
 from reagent_core.config import Config
 from reagent_core.errors import Cancelled, InputError
 from reagent_core.explain import MAX_PROMPT_TOKENS, explain, explain_now
-from reagent_core.explanation import Turn, dump
-from reagent_core.request import AnswerTokens, GivenText, Request, WholeAnswer
+from reagent_core.explanation import dump, load
+from reagent_core.report import html_report
+from reagent_core.request import AnswerTokens, GivenText, Request, Turn, WholeAnswer
 from reagent_core.sentences import summary
 from tests.tiny import TinyScorer
+from tests.tiny_masked import FILLERS, Reader, gpt2_tokenizer, masked_model, masked_tokenizer
 
 QUICK = Config(probes=2, min_steps=20, max_steps=30)
 FRANCE = "the capital of france is"
@@ -159,3 +164,38 @@ def test_an_answer_that_ends_at_once_is_said() -> None:
         explain_now(request(), silent)
     given = explain_now(request(target=GivenText(text="paris")), silent)
     assert given.answer == ""
+
+
+def test_another_model_that_makes_the_replacements_is_named(tmp_path: Path) -> None:
+    tokenizer = masked_tokenizer("bert")
+    masked_model("bert", tokenizer).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    config = Config(
+        probes=2, min_steps=5, max_steps=5, replacer="masked_lm", replacer_model=str(tmp_path)
+    )
+    scorer = Reader(gpt2_tokenizer())
+    scorer.rule, scorer.distribution = None, lambda ids: np.full(600, 1 / 600)
+    chosen = request(
+        f"{FILLERS[0]} the capital of spain is", target=GivenText(text="madrid"), config=config
+    )
+    explanation = explain_now(chosen, scorer)
+    assert explanation.replacer_model == models.model_info(str(tmp_path))
+    assert load(dump(explanation)) == explanation
+    assert "Replacer model" in html_report(explanation)
+    plain = explain_now(request(target=AnswerTokens()), TinyScorer())
+    assert plain.replacer_model is None and "Replacer model" not in html_report(plain)
+
+
+def test_a_replacer_that_is_not_to_be_had_is_said_before_the_model_answers(tmp_path: Path) -> None:
+    config = Config(replacer="masked_lm", replacer_model=str(tmp_path))
+    with pytest.raises(InputError, match=r"has no config\.json") as caught:
+        next(explain(request(config=config), TinyScorer()))
+    assert caught.value.field == "settings"
+
+
+def test_cancelled_while_proposals_are_weighed_keeps_the_answer() -> None:
+    scorer = TinyScorer()
+    config = QUICK.model_copy(update={"replacer": "causal_lm_reranked"})
+    *_, last = explain(request(config=config), scorer, cancelled=lambda: len(scorer.calls) > 3)
+    assert last.explanation.status == "cancelled" and last.done == 0
+    assert last.explanation.answer.startswith(" paris")

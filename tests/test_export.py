@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from reagent_core.config import PRESETS
-from reagent_core.export import COLUMNS, scores_csv
+from reagent_core.export import COLUMNS, scores_csv, scores_parquet
 from reagent_core.report import html_report
 from tests.examples import (
     UnitSpec,
@@ -186,3 +186,34 @@ def test_report_of_effects_without_intervals() -> None:
     bar = data["views"][0]["bars"][0]
     assert (bar["low"], bar["high"]) == (None, None)
     assert bar["words"] == "Without it about 50 times less likely"
+
+
+def test_scores_as_parquet_are_those_of_the_csv_with_texts_as_they_are() -> None:
+    explanation = make_explanation([("=1+1", (1, 0, 2)), ("<s>", None), (" 🙂", (2, 1, 3))])
+    frame = pd.read_parquet(io.BytesIO(scores_parquet(explanation)))
+    assert list(frame.columns) == COLUMNS
+    assert frame["text"].tolist() == ["=1+1", "<s>", " 🙂"]
+    assert frame["effect"].tolist()[::2] == [1, 2] and frame["effect"].isna()[1]
+    assert scores_parquet(explanation) == scores_parquet(explanation)
+
+
+def test_what_is_not_known_has_the_type_of_what_is() -> None:
+    """So that the tables of several runs can be put under each other."""
+    nothing = make_chat().model_copy(update={"units": make_chat().units[:1]})
+    for one, other in ((make_explanation(), nothing), (make_whole_answer(), nothing)):
+        files = [pd.read_parquet(io.BytesIO(scores_parquet(each))) for each in (one, other)]
+        assert (files[0].dtypes == files[1].dtypes).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"status": "cancelled"}, "cancelled"),
+        ({"status": "interrupted", "interruption": "The server <b>left</b>."}, "server &lt;b&gt;"),
+        ({"source": "notebook", "versions": {}, "answer_tokens": ()}, "notebook"),
+        ({"facts": (), "trace": ()}, "mattered most"),
+    ],
+)
+def test_report_of_every_kind_of_explanation(changes: dict[str, object], said: str) -> None:
+    page = html_report(make_explanation().model_copy(update=changes))
+    assert said in page and "<b>left" not in page

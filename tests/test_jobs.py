@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import gc
 import logging
 import random
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from reagent_core.errors import Cancelled, InputError
 from reagent_core.jobs import RETAINED, Job, JobQueue, Work
+from tests.waiting import until
 
 PATIENCE_S = 20.0
 
@@ -28,12 +31,12 @@ class Gate:
         self.runs += 1
         yield "first"
         self.started.set()
-        while not self.may_end.wait(0.002):
-            if cancelled():
-                self.noticed.set()
-                yield "partial"
-                return
-        yield "result"
+        until(lambda: self.may_end.is_set() or cancelled(), PATIENCE_S)
+        if self.may_end.is_set():
+            yield "result"
+        else:
+            self.noticed.set()
+            yield "partial"
 
     def wait_started(self) -> None:
         assert self.started.wait(PATIENCE_S)
@@ -308,6 +311,24 @@ def test_an_abandoned_job_stops_even_if_nobody_calls() -> None:
     queue.shutdown()
 
 
+def test_a_finished_job_is_forgotten_on_request_and_no_other(queue: JobQueue) -> None:
+    gate, waiting = Gate(), Gate()
+    job = queue.submit("key", gate.work, "ann")
+    queue.submit("waiting", waiting.work, "ann")
+    gate.wait_started()
+    for key in ("key", "waiting", "unknown"):
+        queue.forget(key)
+    assert [each.key for each in queue.jobs_of("ann")] == ["key", "waiting"]
+    gate.may_end.set()
+    assert job.wait(PATIENCE_S).state == "done"
+    queue.forget("key")
+    assert queue.get("key") is None
+    assert [each.key for each in queue.jobs_of("ann")] == ["waiting"]
+    waiting.may_end.set()
+    again = queue.submit("key", gate.work, "ann")
+    assert again is not job and again.wait(PATIENCE_S).progress == "result" and gate.runs == 2
+
+
 def test_only_the_latest_finished_jobs_are_retained(queue: JobQueue) -> None:
     extra = 3
     keys = [f"key{n}" for n in range(RETAINED + extra)]
@@ -335,6 +356,7 @@ def test_shutdown_cancels_everything_and_ends_the_threads() -> None:
 def test_a_stuck_work_does_not_hold_up_the_end_of_the_process() -> None:
     program = """
 import threading
+import weakref
 from reagent_core.jobs import JobQueue
 started = threading.Event()
 def stuck(cancelled):
@@ -444,3 +466,115 @@ def test_an_input_error_names_its_field() -> None:
     assert snapshot.state == "failed"
     assert (snapshot.error, snapshot.error_field) == ("Too long.", "prompt")
     queue.shutdown()
+
+
+def test_a_failed_job_keeps_its_sentence_and_nothing_that_was_in_memory(queue: JobQueue) -> None:
+    class Weights:
+        """Stands for a model."""
+
+    seen: list[weakref.ref[Weights]] = []
+
+    def work(cancelled: Callable[[], bool]) -> Iterator[int]:
+        weights = Weights()
+        seen.append(weakref.ref(weights))
+        try:
+            raise ValueError("inner")
+        except ValueError as error:
+            raise InputError("Too long.", "prompt") from error
+        yield 1
+
+    job = queue.submit("key", work, "me")
+    assert job.wait(10).error == "Too long."
+    gc.collect()
+    assert seen[0]() is None
+
+
+def test_what_was_found_is_shown_until_the_next_try_has_found_more(queue: JobQueue) -> None:
+    def breaks_off(cancelled: Callable[[], bool]) -> Iterator[str]:
+        yield "half of it"
+        raise InputError("The server is lost.", "model")
+
+    assert queue.submit("key", breaks_off, "me").wait(PATIENCE_S).progress == "half of it"
+    def finds_nothing(cancelled: Callable[[], bool]) -> Iterator[str]:
+        raise InputError("Still lost.", "model")
+        yield "never"
+
+    gate = Gate()
+    told = queue.submit("key", finds_nothing, "me").wait(PATIENCE_S)
+    assert (told.progress, told.error) == ("half of it", "Still lost.")
+    job = queue.submit("key", gate.work, "me")
+    gate.wait_started()
+    assert job.snapshot().progress == "first"
+    gate.may_end.set()
+    assert job.wait(PATIENCE_S).progress == "result"
+
+
+def test_what_is_known_is_shown_before_the_work_has_found_more(queue: JobQueue) -> None:
+    gate, busy = Gate(), Gate()
+    queue.submit("busy", busy.work, "ann")
+    busy.wait_started()
+    job = queue.submit("key", gate.work, "ann", found="known")
+    assert (job.snapshot().state, job.snapshot().progress) == ("queued", "known")
+    assert queue.submit("key", gate.work, "bob", found="other") is job  # it is there already
+    busy.may_end.set()
+    gate.wait_started()
+    assert job.snapshot().progress == "first"
+    gate.may_end.set()
+
+
+def by_hand(steps: list[threading.Event]) -> Work[int]:
+    """A work that yields once for each event, when it is set."""
+
+    def work(cancelled: Callable[[], bool]) -> Iterator[int]:
+        for number, step in enumerate(steps):
+            assert step.wait(PATIENCE_S)
+            if cancelled():
+                raise Cancelled("Stopped.")
+            yield number
+
+    return work
+
+
+def test_what_takes_hours_lets_the_others_go_first_and_then_goes_on(queue: JobQueue) -> None:
+    steps = [threading.Event() for _ in range(2)]
+    long = queue.submit("long", by_hand(steps), "ann", gives_way=True)
+    short = [queue.submit(f"short{n}", quickly(f"result {n}"), "bob") for n in range(2)]
+    as_long = queue.submit("as long", quickly("other"), "bob", gives_way=True)
+    assert [job.snapshot().state for job in short] == ["queued", "queued"]
+    gate = Gate()
+    last = queue.submit("last", gate.work, "bob")
+    assert not long.snapshot().waits
+    steps[0].set()
+    assert [finish(job) for job in short] == [("done", "result 0"), ("done", "result 1")]
+    gate.wait_started()
+    assert (long.snapshot().state, as_long.snapshot().state) == ("running", "queued")
+    assert long.snapshot().waits and not last.snapshot().waits
+    gate.may_end.set()
+    last.wait(PATIENCE_S)
+    steps[1].set()
+    assert finish(long) == ("done", 1) and finish(as_long) == ("done", "other")
+    assert not long.snapshot().waits
+
+
+def test_a_job_that_gives_way_outlives_one_that_fails(queue: JobQueue) -> None:
+    steps = [threading.Event() for _ in range(2)]
+    long = queue.submit("long", by_hand(steps), "ann", gives_way=True)
+    failing = queue.submit("short", raising(ValueError("x")), "bob")
+    for step in steps:
+        step.set()
+    assert finish(failing)[0] == "failed" and finish(long) == ("done", 1)
+
+
+def test_a_job_can_be_stopped_for_everybody(queue: JobQueue) -> None:
+    steps = [threading.Event()]
+    running = queue.submit("running", by_hand(steps), "ann")
+    queue.join("running", "bob")
+    waiting = queue.submit("waiting", quickly("never"), "ann")
+    queue.stop("waiting")
+    assert waiting.snapshot().state == "cancelled"
+    queue.stop("running")
+    steps[0].set()
+    assert finish(running) == ("cancelled", None)
+    queue.stop("running")  # it has ended
+    queue.stop("no such job")
+    assert finish(queue.submit("running", quickly("again"), "bob")) == ("done", "again")

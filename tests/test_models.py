@@ -3,54 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
 
+import numpy as np
 import pytest
 
 from reagent_core import bundled as bundled_model
 from reagent_core import models
+from reagent_core.catalogue import BundledEntry, Entry, FolderEntry, HubEntry, ServerEntry
 from reagent_core.errors import InputError, ModelError
-from reagent_core.explanation import ModelInfo
-
-if TYPE_CHECKING:
-    from reagent_core.scorers.transformers_lm import TransformersScorer
-
-WORDS = ("<s>", "</s>", "<unk>", "the", "cat", "sat", "on", "mat", ".")
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny random Llama with a word tokenizer, saved as any transformers model is."""
-    import torch
-    from tokenizers import Tokenizer, pre_tokenizers
-    from tokenizers.models import WordLevel
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("saved")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=64,
-        bos_token_id=0,
-        eos_token_id=1,
-        tie_word_embeddings=False,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    words = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(
-        tokenizer_object=words, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    ).save_pretrained(folder)
-    return folder
+from reagent_core.hardware import Place
+from reagent_core.request import ModelInfo
+from reagent_core.study.cost import study_cost
+from reagent_core.study.plan import Row, Study
+from tests.tiny import TinyScorer
 
 
 @pytest.fixture
@@ -75,11 +47,26 @@ def test_asking_about_the_bundled_model_imports_no_torch() -> None:
     assert done.stdout.splitlines() == ["SmolLM2-135M-Instruct", "[]"]
 
 
-def test_every_catalogue_entry_has_an_identity() -> None:
-    for entry in models.CATALOGUE:
-        info = models.model_info(entry.id)
-        assert info.id and info.revision_or_sha256
-        assert entry.name and entry.good_for
+def test_what_a_run_costs_is_known_without_the_weights(folder: Path) -> None:
+    study = Study(
+        name="cats",
+        rows=(Row(index=0, prompt="the cat sat on"), Row(index=1, prompt="the mat. " * 30)),
+        models=(str(folder),),
+        methods=("reagent", "gradient_norm", "attention", "leave_one_out"),
+        max_new_tokens=4,
+    )
+    outline = models.outline(str(folder))
+    assert outline is not None and models.in_memory(str(folder)) is None
+    whole = study_cost(study, str(folder), models.load(str(folder)), None)
+    assert study_cost(study, str(folder), outline, None, refused=()) == whole
+    assert whole.unread == 1, "it is longer than this model reads"
+    with pytest.raises(RuntimeError, match="meta"):
+        outline.score(np.array([[1, 2]]), [3])
+
+
+def test_of_a_model_that_is_not_here_no_cost_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models.hub, "look_up", None)  # nobody is asked
+    assert models.outline("nobody/nothing") is None
 
 
 def test_the_id_in_a_result_names_the_model_again() -> None:
@@ -91,7 +78,18 @@ def test_the_id_in_a_result_names_the_model_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["xyz", "", "owner/model", "a\0b", "\ud800", "/nowhere/at/all", "m" * 5000]
+    "name",
+    [
+        "xyz",
+        "",
+        "a\0b",
+        "\ud800",
+        "/nowhere/at/all",
+        "./owner/model",
+        "no.gguf",
+        "a/b.gguf",
+        "m" * 5000,
+    ],
 )
 def test_an_unknown_model_is_refused_at_once_with_a_sentence(name: str) -> None:
     started = time.monotonic()
@@ -100,7 +98,7 @@ def test_an_unknown_model_is_refused_at_once_with_a_sentence(name: str) -> None:
     assert time.monotonic() - started < 2
     assert isinstance(caught.value, InputError) and caught.value.field == "model"
     message = str(caught.value)
-    assert "Choose one of: bundled; or give the path" in message
+    assert "Choose one of the list, or give a hub id" in message
     assert len(message.encode("utf-8")) < 300
 
 
@@ -179,8 +177,114 @@ def test_loading_draws_nothing_on_the_terminal(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("bundled", BundledEntry),
+        ("SmolLM2-135M-Instruct", BundledEntry),
+        ("openai-community/gpt2-medium", HubEntry),
+        ("someone/else_1.5", HubEntry),
+        ("http://localhost:8000", ServerEntry),
+        ("HTTPS://models.example.org/v1", ServerEntry),
+    ],
+)
+def test_what_a_name_stands_for(name: str, entry: type[Entry]) -> None:
+    assert isinstance(models.resolve(name), entry)
+
+
+def test_a_hub_id_may_name_a_revision() -> None:
+    entry = models.resolve("someone/model@refs/pr/3")
+    assert isinstance(entry, HubEntry)
+    assert (entry.repo, entry.revision) == ("someone/model", "refs/pr/3")
+    assert models.resolve("someone/model").revision == "main"
+
+
+def test_a_folder_goes_before_a_hub_id(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent.parent)
+    entry = models.resolve(f"{folder.parent.name}/{folder.name}")
+    assert isinstance(entry, FolderEntry) and entry.path == folder
+
+
+def test_a_typed_address_needs_leave() -> None:
+    with pytest.raises(InputError, match=r"others use this server.*models\.toml"):
+        models.resolve("http://127.0.0.1:8000", urls_allowed=False)
+
+
+def test_a_configured_address_needs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["[[model]]", 'id = "ours"', 'name = "Ours"', 'kind = "server"', 'url = "http://h:1"']
+    (tmp_path / "models.toml").write_text("\n".join(lines))
+    monkeypatch.setenv("REAGENT_MODELS", str(tmp_path / "models.toml"))
+    assert models.resolve("ours", urls_allowed=False).url == "http://h:1"
+
+
+@pytest.mark.parametrize("url", ["http://", "https://me:secret@host", "http://host/v1?key=abc"])
+def test_an_address_that_cannot_be_used_is_refused(url: str) -> None:
+    with pytest.raises(InputError, match="The address cannot be used: it should") as caught:
+        models.resolve(url)
+    assert "secret" not in str(caught.value) and "abc" not in str(caught.value)
+
+
+def test_a_server_is_connected_once_for_each_model_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = ["first"]
+    connections = []
+
+    def server_info(entry: ServerEntry) -> ModelInfo:
+        return ModelInfo(id=f"{served[-1]} on {entry.url}", revision_or_sha256=served[-1])
+
+    def connect(entry: ServerEntry) -> TinyScorer:
+        scorer = TinyScorer()
+        scorer.info = server_info(entry)
+        connections.append(scorer)
+        return scorer
+
+    module = ModuleType("reagent_core.scorers.servers.connect")
+    module.connect, module.server_info = connect, server_info
+    monkeypatch.setitem(sys.modules, "reagent_core.scorers.servers", ModuleType("servers"))
+    monkeypatch.setitem(sys.modules, "reagent_core.scorers.servers.connect", module)
+    url = "http://localhost:9"
+    assert models.load(url) is models.load(url) is connections[0]
+    served.append("second")
+    assert models.load(url) is connections[1]
+    assert models.model_info(url).id == "second on http://localhost:9"
+
+
+def test_a_model_that_does_not_fit_is_refused_with_numbers_and_drops_no_other(
+    folder: Path, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = models.load(str(saved))
+    monkeypatch.setattr(models, "place", lambda: Place("cpu", "float32", 2**28))
+    with pytest.raises(ModelError) as caught:
+        models.load(str(folder))
+    assert re.search(r"does not fit in memory: its \d M parameters in float32", str(caught.value))
+    assert re.search(r"need \d\.\d GiB, and 0\.\d GiB are free on cpu", str(caught.value))
+    monkeypatch.undo()
+    assert models.load(str(saved)) is held
+
+
+def test_another_precision_is_another_identity(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = models.model_info(str(folder))
+    exact = models.load(str(folder))
+    monkeypatch.setenv("REAGENT_DTYPE", "bfloat16")
+    coarse = models.load(str(folder))
+    assert coarse.info.revision_or_sha256 == before.revision_or_sha256 + "+bfloat16"
+    inputs = np.array([[0, 3, 4, 5]])
+    values = [scorer.score(inputs, [6]).log_probabilities[0, 0] for scorer in (exact, coarse)]
+    assert values[0] != values[1] and values[0] == pytest.approx(values[1], abs=0.05)
+
+
+def test_it_says_what_is_in_memory_without_loading_or_asking(folder: Path) -> None:
+    assert models.in_memory(str(folder)) is None
+    scorer = models.load(str(folder))
+    assert models.in_memory(str(folder)) is scorer
+    assert models.in_memory("someone/not-on-disk") is None
+    assert models.in_memory("http://localhost:10") is None  # nobody has asked it
+    assert models.in_memory("no such model") is None
+
+
 @pytest.mark.model
-def test_the_bundled_model_is_loaded_once(bundled: TransformersScorer) -> None:
-    assert models.load("bundled") is bundled
-    assert models.load("SmolLM2-135M-Instruct") is bundled
-    assert bundled.info == models.model_info("bundled")
+def test_the_bundled_model_is_loaded_once() -> None:
+    loaded = models.load("bundled")
+    assert models.load("SmolLM2-135M-Instruct") is loaded
+    assert loaded.info == models.model_info("bundled")

@@ -42,7 +42,7 @@ def events_of(
 ) -> list[StepEvent]:
     scorer = scorer or TinyScorer()
     prompt = build_prompt(text, scorer.tokenizer)
-    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt.token_ids)
+    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt)
     meter = Meter(scorer, Targets(target, ((0, len(target)),)), batch_size=batch_size)
     return [event for events in run(prompt, substitute, meter, config, chunk) for event in events]
 
@@ -124,7 +124,7 @@ def test_the_fast_core_equals_the_plain_loop(
 ) -> None:
     scorer = TinyScorer()
     prompt = build_prompt(text, scorer.tokenizer)
-    substitute = CausalLMReplacer(scorer).prepare(prompt.token_ids)
+    substitute = CausalLMReplacer(scorer).prepare(prompt)
     expected = reference(scorer, prompt, substitute, [PARIS], config)
     meter = Meter(scorer, Targets((PARIS,), ((0, 1),)), batch_size=batch_size)
     found = [e for events in run(prompt, substitute, meter, config, chunk) for e in events]
@@ -171,7 +171,7 @@ def test_one_free_unit_has_no_stop_test_and_ends_at_min_steps() -> None:
 def test_equal_prompts_are_scored_once() -> None:
     scorer = TinyScorer()
     prompt = build_prompt("of france", scorer.tokenizer)
-    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt.token_ids)
+    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt)
     meter = Meter(scorer, Targets((PARIS,), ((0, 1),)))
     config = Config(probes=3, min_steps=1, max_steps=200, top_k=1)
     seen = {
@@ -185,7 +185,7 @@ def test_equal_prompts_are_scored_once() -> None:
 def test_little_is_computed_for_nothing_when_probes_stop() -> None:
     scorer = TinyScorer()
     prompt = build_prompt(FRANCE, scorer.tokenizer)
-    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt.token_ids)
+    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt)
     for seed in range(5):
         meter = Meter(scorer, Targets((PARIS,), ((0, 1),)))
         config = Config(probes=3, min_steps=10, max_steps=100, seed=seed)
@@ -215,7 +215,7 @@ def test_each_answer_token_gets_what_it_would_get_alone() -> None:
     answer = (PARIS, WORDS.index("is"), WORDS.index("big"))
     scorer = TinyScorer()
     prompt = build_prompt(FRANCE, scorer.tokenizer)
-    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt.token_ids)
+    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt)
     together = Meter(scorer, Targets(answer, ((0, 3), (0, 1), (1, 2), (2, 3))))
     whole = [e for events in run(prompt, substitute, together, config) for e in events]
     for i in range(3):
@@ -230,7 +230,7 @@ def test_each_answer_token_gets_what_it_would_get_alone() -> None:
 def test_cancel_ends_between_two_forwards() -> None:
     scorer = TinyScorer()
     prompt = build_prompt(FRANCE, scorer.tokenizer)
-    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt.token_ids)
+    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt)
     meter = Meter(scorer, Targets((PARIS,), ((0, 1),)), cancelled=lambda: len(scorer.calls) > 3)
     kept = []
     with pytest.raises(Cancelled):

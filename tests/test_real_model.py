@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +13,9 @@ from benchmarks.needle import AFTER, BEFORE, NEEDLE
 from reagent_core.config import PRESETS
 from reagent_core.cost import Speed, estimate
 from reagent_core.explain import explain, explain_now
-from reagent_core.explanation import Explanation, Turn
+from reagent_core.explanation import Explanation
 from reagent_core.prompt import build_prompt
-from reagent_core.request import AnswerTokens, GivenText, Request, WholeAnswer
+from reagent_core.request import AnswerTokens, GivenText, Request, Turn, WholeAnswer
 from reagent_core.sentences import ranking
 from reagent_core.target import Targets, measure
 
@@ -22,11 +24,19 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.model
 
+Explained = Callable[[Request], Explanation]
+
 FRANCE = "The capital of France is"
 THAILAND = (
     "When my flight landed in Thailand, I converted my currency and slowly fell asleep. "
     "I was staying in the capital city of"
 )
+
+
+@pytest.fixture(scope="module")
+def explained(bundled: TransformersScorer) -> Explained:
+    """Explains a request, once for all tests that look at it."""
+    return cache(partial(explain_now, scorer=bundled))
 
 
 def strongest(explanation: Explanation, count: int) -> list[str]:
@@ -40,29 +50,31 @@ def quick(prompt: str | tuple[Turn, ...], seed: int = 0, **options: object) -> R
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_france_is_why_it_says_paris(bundled: TransformersScorer, seed: int) -> None:
-    explanation = explain_now(quick(FRANCE, seed), bundled)
+def test_france_is_why_it_says_paris(explained: Explained, seed: int) -> None:
+    explanation = explained(quick(FRANCE, seed))
     assert explanation.answer_tokens[0].text == " Paris"
     assert strongest(explanation, 1) == ["France"]
     assert explanation.units[3].effect_low > 0
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_thailand_is_why_it_says_bangkok(bundled: TransformersScorer, seed: int) -> None:
-    explanation = explain_now(quick(THAILAND, seed), bundled)
+def test_thailand_is_why_it_says_bangkok(explained: Explained, seed: int) -> None:
+    explanation = explained(quick(THAILAND, seed))
     assert explanation.answer.startswith(" Bang")
     assert "Thailand" in strongest(explanation, 2)
 
 
-def test_two_seeds_agree_on_the_strongest_unit(bundled: TransformersScorer) -> None:
+def test_two_seeds_agree_on_the_strongest_unit(explained: Explained) -> None:
     for prompt in (FRANCE, THAILAND, "The opposite of hot is"):
-        found = {strongest(explain_now(quick(prompt, seed), bundled), 1)[0] for seed in (0, 1)}
+        found = {strongest(explained(quick(prompt, seed)), 1)[0] for seed in (0, 1)}
         assert len(found) == 1, prompt
 
 
-def test_the_same_seed_gives_the_same_bits(bundled: TransformersScorer) -> None:
-    request = quick(FRANCE, target=WholeAnswer())
-    first, second = (explain_now(request, bundled) for _ in range(2))
+def test_the_same_seed_gives_the_same_bits(
+    bundled: TransformersScorer, explained: Explained
+) -> None:
+    request = quick(FRANCE, target=WholeAnswer(), max_new_tokens=6)
+    first, second = explained(request), explain_now(request, bundled)
     skip = {"seconds", "explanations", "words"}
     for one, two in zip(first.every(), second.every(), strict=True):
         assert one.model_dump(exclude=skip) == two.model_dump(exclude=skip)
@@ -70,12 +82,12 @@ def test_the_same_seed_gives_the_same_bits(bundled: TransformersScorer) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 def test_the_batch_size_changes_nothing_but_rounding(
-    bundled: TransformersScorer, batch_size: int
+    bundled: TransformersScorer, explained: Explained, batch_size: int
 ) -> None:
     config = PRESETS["quick"].model_copy(update={"min_steps": 6, "max_steps": 6})
-    *_, usual = explain(quick(FRANCE, config=config), bundled)
+    usual = explained(quick(FRANCE, config=config))
     *_, other = explain(quick(FRANCE, config=config), bundled, batch_size=batch_size)
-    steps = zip(usual.explanation.trace, other.explanation.trace, strict=True)
+    steps = zip(usual.trace, other.explanation.trace, strict=True)
     for one, two in steps:
         assert (one.replaced, one.replacements, one.rank) == (
             two.replaced, two.replacements, two.rank
@@ -134,12 +146,12 @@ def test_a_chat_turn(bundled: TransformersScorer) -> None:
     [(FRANCE, AnswerTokens(), 2), (THAILAND, AnswerTokens(), 2), (FRANCE, WholeAnswer(), 6)],
 )
 def test_the_cost_is_known_before(
-    bundled: TransformersScorer, prompt: str, target: object, length: int
+    bundled: TransformersScorer, explained: Explained, prompt: str, target: object, length: int
 ) -> None:
     request = quick(prompt, target=target, max_new_tokens=length)
     built = build_prompt(prompt, bundled.tokenizer)
     said = estimate(built, request, bundled, Speed(0.1, 500.0)).sequences
-    done = explain_now(request, bundled).counts.sequences
+    done = explained(request).counts.sequences
     assert 1 / 1.5 < said / done < 1.5
 
 

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reagent_core.errors import ModelError
-from reagent_core.prompt import build_prompt
+from reagent_core.prompt import Prompt, build_prompt
 from reagent_core.replacers.base import Substitute
-from reagent_core.replacers.causal_lm import CANDIDATES, CausalLMReplacer
+from reagent_core.replacers.candidates import CANDIDATES
+from reagent_core.replacers.causal_lm import CausalLMReplacer
 from reagent_core.replacers.uniform import UniformReplacer
 from reagent_core.scorers.base import BoolArray, FloatArray, IntArray, Predictions
 from tests.tiny import TinyScorer, TinyTokenizer
@@ -42,6 +43,11 @@ class Ranked(TinyScorer):
         return Predictions(np.tile(np.array(ids), (rows, 1)), np.tile(probabilities, (rows, 1)))
 
 
+def prompt_of(*token_ids: int) -> Prompt:
+    """A prompt of these tokens, whatever its text."""
+    return Prompt("", token_ids, ())
+
+
 def place(substitute: Substitute, uniforms: Sequence[float] | FloatArray) -> list[int]:
     """The replacements of a prompt of one token, one for each uniform number."""
     column = np.array(uniforms)[:, None]
@@ -56,7 +62,7 @@ HALVES = [0.5**i for i in range(1, 15)]
 
 
 def test_a_replacement_is_drawn_from_ten_candidates_by_their_probabilities() -> None:
-    substitute = CausalLMReplacer(Ranked(RANKING, HALVES)).prepare([20])
+    substitute = CausalLMReplacer(Ranked(RANKING, HALVES)).prepare(prompt_of(20))
     # Candidates 2, 3, ..., 11 with weights 512, 256, ..., 1 of 1023.
     edges = np.cumsum([512, 256, 128, 64, 32, 16, 8, 4, 2, 1]) / 1023
     assert place(substitute, [0.0, *edges[:-1] + 1e-9]) == list(range(2, 12))
@@ -65,7 +71,7 @@ def test_a_replacement_is_drawn_from_ten_candidates_by_their_probabilities() -> 
 
 
 def test_the_original_is_no_candidate_and_the_eleventh_takes_its_place() -> None:
-    substitute = CausalLMReplacer(Ranked(RANKING, HALVES)).prepare([3])
+    substitute = CausalLMReplacer(Ranked(RANKING, HALVES)).prepare(prompt_of(3))
     # Without 3: 1024 for 2, then 256, 128, ..., 1 for 4 to 12.
     weights = np.array([1024, *(2 ** np.arange(8, -1, -1))])
     edges = np.cumsum(weights) / weights.sum()
@@ -73,7 +79,7 @@ def test_the_original_is_no_candidate_and_the_eleventh_takes_its_place() -> None
 
 
 def test_predictions_without_any_probability_are_drawn_evenly() -> None:
-    substitute = CausalLMReplacer(Ranked(RANKING, [0.0] * 14)).prepare([20])
+    substitute = CausalLMReplacer(Ranked(RANKING, [0.0] * 14)).prepare(prompt_of(20))
     drawn = place(substitute, (np.arange(CANDIDATES) + 0.5) / CANDIDATES)
     assert drawn == list(range(2, 12))
 
@@ -85,7 +91,7 @@ def test_a_vocabulary_too_small_for_ten_candidates_is_refused() -> None:
     scorer = TinyScorer()
     scorer.tokenizer = Small()
     with pytest.raises(ModelError, match="too small"):
-        CausalLMReplacer(scorer).prepare([3])
+        CausalLMReplacer(scorer).prepare(prompt_of(3))
 
 
 def test_the_prompt_is_predicted_once_whatever_is_replaced_later() -> None:
@@ -97,7 +103,7 @@ def test_the_prompt_is_predicted_once_whatever_is_replaced_later() -> None:
             return super().predict(token_ids, k, allowed)
 
     scorer = Counting(RANKING, HALVES)
-    substitute = CausalLMReplacer(scorer).prepare([3, 4])
+    substitute = CausalLMReplacer(scorer).prepare(prompt_of(3, 4))
     for _ in range(5):
         substitute(np.ones((2, 2), bool), np.zeros((2, 2)))
     assert scorer.predictions == 1
@@ -109,7 +115,7 @@ def test_the_prompt_is_predicted_once_whatever_is_replaced_later() -> None:
 @pytest.mark.parametrize("original", [2, 9, ORDINARY[-1], 0])
 def test_every_other_ordinary_token_is_as_likely(original: int) -> None:
     """The middles of equal parts of [0, 1) meet each of the other tokens just once."""
-    substitute = UniformReplacer(TinyTokenizer()).prepare([original])
+    substitute = UniformReplacer(TinyTokenizer()).prepare(prompt_of(original))
     others = [i for i in ORDINARY if i != original]
     drawn = place(substitute, (np.arange(len(others)) + 0.5) / len(others))
     assert drawn == others
@@ -126,9 +132,9 @@ def test_ordinary_tokens_need_not_stand_side_by_side() -> None:
 
     replacer = UniformReplacer(Gaps())
     uniforms = np.linspace(0, 0.999, 50)
-    assert set(place(replacer.prepare([7]), uniforms)) == {3, 12}
-    assert set(place(replacer.prepare([5]), uniforms)) == {3, 7, 12}
-    assert set(place(replacer.prepare([15]), uniforms)) == {3, 7, 12}
+    assert set(place(replacer.prepare(prompt_of(7)), uniforms)) == {3, 12}
+    assert set(place(replacer.prepare(prompt_of(5)), uniforms)) == {3, 7, 12}
+    assert set(place(replacer.prepare(prompt_of(15)), uniforms)) == {3, 7, 12}
 
 
 def test_a_vocabulary_without_another_word_is_refused() -> None:
@@ -136,7 +142,7 @@ def test_a_vocabulary_without_another_word_is_refused() -> None:
         ordinary_ids = (3,)
 
     with pytest.raises(ModelError, match="too small"):
-        UniformReplacer(One()).prepare([3])
+        UniformReplacer(One()).prepare(prompt_of(3))
 
 
 # --- Both ----------------------------------------------------------------------------------------
@@ -155,10 +161,10 @@ def tables(draw: st.DrawFn) -> tuple[list[int], BoolArray, FloatArray]:
 
 
 def both(tokens: Sequence[int]) -> list[Substitute]:
-    ranked = Ranked(RANKING, HALVES)
-    return [CausalLMReplacer(ranked).prepare(tokens),
-            CausalLMReplacer(TinyScorer()).prepare(tokens),
-            UniformReplacer(TinyTokenizer()).prepare(tokens)]  # fmt: skip
+    ranked, prompt = Ranked(RANKING, HALVES), prompt_of(*tokens)
+    return [CausalLMReplacer(ranked).prepare(prompt),
+            CausalLMReplacer(TinyScorer()).prepare(prompt),
+            UniformReplacer(TinyTokenizer()).prepare(prompt)]  # fmt: skip
 
 
 @some
@@ -197,7 +203,7 @@ def test_a_replacement_does_not_depend_on_what_else_is_in_the_batch(
 def test_uniform_replacements_from_real_tokenizers(name: str) -> None:
     tokenizer = trained()[name]
     prompt = build_prompt("The capital of France 🙂", tokenizer)
-    substitute = UniformReplacer(tokenizer).prepare(prompt.token_ids)
+    substitute = UniformReplacer(tokenizer).prepare(prompt)
     shape = (200, len(prompt.token_ids))
     replaced: IntArray = substitute(np.ones(shape, bool), np.random.default_rng(0).random(shape))
     assert (replaced != np.array(prompt.token_ids)).all()
@@ -208,7 +214,7 @@ def test_uniform_replacements_from_real_tokenizers(name: str) -> None:
 def test_the_bundled_model_proposes_fluent_replacements(bundled: TransformersScorer) -> None:
     """Other countries in the place of a country, and a special token nowhere."""
     prompt = build_prompt("The capital of France is", bundled.tokenizer, "word")
-    substitute = CausalLMReplacer(bundled).prepare(prompt.token_ids)
+    substitute = CausalLMReplacer(bundled).prepare(prompt)
     shape = (300, len(prompt.token_ids))
     replaced = substitute(np.ones(shape, bool), np.random.default_rng(0).random(shape))
     assert (replaced != np.array(prompt.token_ids)).all()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 
-from reagent_core.config import PRESETS
+from reagent_core.config import PRESETS, ReplacerName
 from reagent_core.explanation import Explanation, Fact
-from reagent_core.sentences import fact_sentence, ranking, summary, unit_names
+from reagent_core.sentences import fact_sentence, main_measure, ranking, summary, unit_names
 from reagent_core.wording import change, factor, interval, percent, quoted, visible
 from tests.examples import (
     BANGKOK,
@@ -254,6 +255,18 @@ def test_under_the_paper_preset_the_effect_comes_second() -> None:
     assert summary(paper(sure, [0.1, 0.9])) == (
         f"“b” has the highest ReAGent score for “Bangkok” (0.9). By effect too: {told}"
     )
+
+
+@pytest.mark.parametrize("replacer", get_args(ReplacerName))
+def test_the_published_procedure_speaks_by_score_with_any_replacer(replacer: ReplacerName) -> None:
+    """The paper's own replacer is the masked model, which the preset does not take."""
+    own = {"replacer": replacer, "replacer_model": "a/masked-model", "seed": 3}
+    published = PRESETS["paper"].model_copy(update=own)
+    assert main_measure(make_explanation(config=published)) == "score"
+    others = (PRESETS["standard"], PRESETS["paper"].model_copy(update={"max_steps": 50}))
+    for other in others:
+        explanation = make_explanation(config=other.model_copy(update=own))
+        assert main_measure(explanation) == "effect"
 
 
 def test_under_the_paper_preset_before_any_score() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import polygamma
 
 from reagent_core.adjustment import adjusted
 from reagent_core.config import PRESETS, Config
@@ -59,7 +60,8 @@ def settled_at(losses: np.ndarray, seed: int, noise: float = 1.0) -> int | None:
         stop = looks.next_after(step)
         places = [(j, k) for k in range(step, stop) for j in range(config.probes)]
         masks = np.stack([unit_mask(len(losses), config, j, k) for j, k in places])
-        looks.add(masks, (-(masks @ losses) + rng.normal(0, noise, len(places)))[:, None])
+        values = -(masks @ losses) + rng.normal(0, noise, len(places))
+        looks.add(masks, values[:, None], [probe for probe, _ in places])
         step = stop
         if looks.all_settled(step):
             return step
@@ -82,7 +84,7 @@ def test_a_strong_unit_is_found_early_and_a_close_one_late_or_never() -> None:
 def test_a_run_until_settled_stops_at_a_look_and_throws_nothing_away() -> None:
     scorer = TinyScorer()
     prompt = build_prompt("the capital of france is", scorer.tokenizer)
-    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt.token_ids)
+    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt)
     meter = Meter(scorer, Targets((PARIS,), ((0, 1),)))
     config = SETTLING.model_copy(update={"min_steps": 30})
     events = [e for events in run(prompt, substitute, meter, config) for e in events]
@@ -97,7 +99,7 @@ def test_a_run_until_settled_stops_at_a_look_and_throws_nothing_away() -> None:
 def test_a_run_that_never_settles_ends_at_the_most_steps() -> None:
     scorer = TinyScorer(lambda words: {"paris": 0.5})
     prompt = build_prompt("the capital of france is", scorer.tokenizer)
-    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt.token_ids)
+    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt)
     meter = Meter(scorer, Targets((PARIS,), ((0, 1),)))
     events = [e for events in run(prompt, substitute, meter, SETTLING) for e in events]
     assert len(events) == 3 * SETTLING.max_steps
@@ -141,6 +143,28 @@ def test_what_is_unknown_stays_unknown() -> None:
     assert steadied[5] > 0  # no certainty from a few equal values
     few, unchanged = moderated(variance[:3], freedom[:3])
     assert (few == variance[:3]).all() and (unchanged == 2).all()
+
+
+def test_many_rows_of_variances_are_steadied_each_by_itself() -> None:
+    rng = np.random.default_rng(2)
+    variance = rng.chisquare(3, (6, 8)) * rng.uniform(0.1, 3, (6, 8)) ** 2
+    variance[1, 2:] = np.nan  # too few to tell what is usual
+    variance[2, 3], freedom = 0.0, np.full((6, 8), 3.0)
+    variance[3] = 1 + variance[3] / 1000  # less spread than chance gives
+    freedom[4, 1] = 0.0
+    together = np.stack(moderated(variance, freedom))
+    alone = np.stack([np.stack(moderated(*each)) for each in zip(variance, freedom, strict=True)])
+    np.testing.assert_allclose(together, alone.swapaxes(0, 1), rtol=1e-12)
+    np.testing.assert_array_equal(together[0, 1], variance[1])
+    assert np.ptp(together[0, 3]) == 0 and (together[1, 3] == 1e6).all()
+
+
+def test_the_prior_is_the_one_whose_trigamma_is_the_spread_left() -> None:
+    """Smyth 2004, section 6.2, for variances with equal freedom."""
+    variance = np.random.default_rng(5).chisquare(2, 50) ** 2
+    _, freedom = moderated(variance, np.full(50, 4.0))
+    left = np.log(variance).var(ddof=1) - float(polygamma(1, 2.0))
+    assert polygamma(1, (freedom[0] - 4) / 2) == pytest.approx(left, rel=1e-9)
 
 
 # --- Noise of the other units --------------------------------------------------------------------

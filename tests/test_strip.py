@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reagent_core.colours import LEVELS, contrast, level, palette_css, swatch
-from reagent_core.explanation import AnswerToken, Turn
+from reagent_core.explanation import AnswerToken
+from reagent_core.request import Turn
 from reagent_core.strip import answer_strip, answer_words, prompt_strip, word_spans
 from reagent_core.tried import Segment, tried
 from tests.examples import (

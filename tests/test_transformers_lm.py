@@ -11,9 +11,6 @@ from reagent_core.config import Config
 from reagent_core.errors import OutOfMemory
 from reagent_core.explain import explain_now
 from reagent_core.meter import Meter
-from reagent_core.prompt import build_prompt
-from reagent_core.reagent import run
-from reagent_core.replacers.causal_lm import CausalLMReplacer
 from reagent_core.request import AnswerTokens, Request
 from reagent_core.scorers import transformers_lm
 from reagent_core.scorers.base import IntArray, TokenScores
@@ -21,7 +18,6 @@ from reagent_core.scorers.devices import best_device, weights_dtype
 from reagent_core.scorers.memory import is_out_of_memory
 from reagent_core.scorers.transformers_lm import TransformersScorer
 from reagent_core.target import Targets
-from tests.reference import reference
 from tests.tiny_models import FAMILIES, VOCABULARY, tiny_scorer
 
 LENGTH = 60
@@ -80,34 +76,6 @@ def test_a_prefix_is_used_as_far_as_it_is_shared_and_never_past_what_is_read() -
     assert prefix.usable(60, 57) == 57
     assert prefix.usable(31, 57) == 31
     assert prefix.usable(15, 57) == 0  # not worth it
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_method_equals_the_plain_loop_whatever_the_family(family: str) -> None:
-    """Prefix, batches and chunks together, against one probe, one step, one sequence at a time."""
-    scorer = tiny_scorer(family)
-    text = (
-        "In the middle of the city, at the end of the street, the capital of Spain is. "
-        "The capital of France is"
-    )
-    prompt = build_prompt(text, scorer.tokenizer, "token", [(0, text.index(" The"))])
-    substitute = CausalLMReplacer(scorer).prepare(prompt.token_ids)
-    config = Config(probes=2, min_steps=3, max_steps=9, selection="balanced")
-    target = [scorer.generate(prompt.token_ids, 1)[0].token_id]
-    expected = reference(scorer, prompt, substitute, target, config)
-    frozen = prompt.units[prompt.free_units[0]].positions[0]
-    prefix = scorer.prefix(prompt.token_ids, frozen)
-    assert (prefix is not None) == (family != "mamba")
-    meter = Meter(scorer, Targets(tuple(target), ((0, 1),)), batch_size=4, prefix=prefix)
-    found = [event for events in run(prompt, substitute, meter, config) for event in events]
-    found.sort(key=lambda event: event.probe)
-    assert len(found) == len(expected)
-    for event, step in zip(found, expected, strict=True):
-        columns = np.flatnonzero(event.replaced)
-        assert [prompt.free_units[column] for column in columns] == step.replaced
-        assert event.probabilities[0] == pytest.approx(step.probability, abs=1e-5)
-        assert event.scores[0] == pytest.approx(step.scores, abs=1e-4)
-        assert (event.ranks[0] or None, event.stopped[0]) == (step.rank, step.stopped)
 
 
 def test_a_long_prompt_gets_the_same_from_its_cache_and_without(

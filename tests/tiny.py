@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from reagent_core.errors import Cancelled
-from reagent_core.explanation import Alternative, ModelInfo, Turn
+from reagent_core.explanation import Alternative
 from reagent_core.prompt import Encoding
+from reagent_core.request import ModelInfo, Turn
 from reagent_core.scorers.base import (
     BoolArray,
     GeneratedToken,
@@ -24,6 +25,7 @@ from reagent_core.scorers.base import (
     TokenScores,
     never,
 )
+from reagent_core.scorers.local import LocalScorer
 
 Rule = Callable[[Sequence[str]], Mapping[str, float]]
 
@@ -60,7 +62,7 @@ class TinyTokenizer:
         return "".join(f"<bos> {turn.content} " for turn in turns)
 
 
-class TinyScorer:
+class TinyScorer(LocalScorer):
     """Counts its calls and the sequences in them, so that tests can see the work done."""
 
     info = ModelInfo(id="tiny", revision_or_sha256="0")
@@ -127,3 +129,16 @@ class TinyScorer:
             )
             ids.append(best)
         return tuple(made)
+
+
+class Homely(TinyScorer):
+    """Countries are the last it would propose, so that no replacement says "france" again."""
+
+    def predict(self, token_ids: Sequence[int], k: int, allowed: BoolArray) -> Predictions:
+        countries = [WORDS.index(word) for word in ("france", "spain")]
+        ids = [i for i in range(2, len(WORDS)) if i not in countries] + countries
+        weights = np.where(np.isin(ids, countries), 1e-12, 0.05)
+        return Predictions(
+            np.tile(np.array(ids)[:k], (len(token_ids), 1)),
+            np.tile(weights[:k], (len(token_ids), 1)),
+        )

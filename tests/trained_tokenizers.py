@@ -6,6 +6,7 @@ Not named `tokenizers.py`: pytest puts this folder in front of the library of th
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 
 from tokenizers import (
@@ -18,7 +19,7 @@ from tokenizers import (
     processors,
     trainers,
 )
-from transformers import PreTrainedTokenizerFast
+from transformers import BartTokenizer, PreTrainedTokenizerFast, T5Tokenizer
 
 from reagent_core.scorers.hf_tokenizer import HFTokenizer
 
@@ -43,23 +44,32 @@ INSTRUCT = (
 )
 
 
-def byte_level(*, trim_offsets: bool = False, use_regex: bool = True) -> PreTrainedTokenizerFast:
+def byte_level(
+    *,
+    trim_offsets: bool = False,
+    use_regex: bool = True,
+    corpus: Sequence[str] = CORPUS,
+    size: int = 420,
+    special_tokens: Sequence[str] = ("<|endoftext|>",),
+) -> PreTrainedTokenizerFast:
     """As GPT-2. Without the regex a token may run across words, as in " of the"."""
     model = Tokenizer(models.BPE())
     model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=use_regex)
     model.decoder = decoders.ByteLevel()
     model.post_processor = processors.ByteLevel(trim_offsets=trim_offsets)
     trainer = trainers.BpeTrainer(
-        vocab_size=420,
+        vocab_size=size,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        special_tokens=["<|endoftext|>"],
+        special_tokens=list(special_tokens),
         show_progress=False,
     )
-    model.train_from_iterator(CORPUS, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=model, eos_token="<|endoftext|>")
+    model.train_from_iterator(corpus, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=model, eos_token=special_tokens[0])
 
 
-def sentencepiece(chat_template: str | None = None) -> PreTrainedTokenizerFast:
+def sentencepiece(
+    chat_template: str | None = None, corpus: Sequence[str] = CORPUS, size: int = 480
+) -> PreTrainedTokenizerFast:
     """As Llama 2: a blank is put in front of the text, unknown characters become bytes."""
     model = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
     model.pre_tokenizer = pre_tokenizers.Sequence(
@@ -75,12 +85,12 @@ def sentencepiece(chat_template: str | None = None) -> PreTrainedTokenizerFast:
     )
     bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
     trainer = trainers.BpeTrainer(
-        vocab_size=480,
+        vocab_size=size,
         special_tokens=["<unk>", "<s>", "</s>", *bytes_],
         limit_alphabet=60,
         show_progress=False,
     )
-    model.train_from_iterator(CORPUS, trainer)
+    model.train_from_iterator(corpus, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=_bytes_are_ordinary(model, bytes_),
         unk_token="<unk>",
@@ -115,16 +125,16 @@ def unigram() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=model, unk_token="<unk>", bos_token="<s>")
 
 
-def wordpiece() -> PreTrainedTokenizerFast:
+def wordpiece(corpus: Sequence[str] = CORPUS, size: int = 200) -> PreTrainedTokenizerFast:
     """As BERT: lower case, no accents, no blanks, [CLS] in front and [SEP] behind."""
     model = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     model.normalizer = normalizers.BertNormalizer(lowercase=True)
     model.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     model.decoder = decoders.WordPiece()
     trainer = trainers.WordPieceTrainer(
-        vocab_size=200, special_tokens=["[UNK]", "[CLS]", "[SEP]"], show_progress=False
+        vocab_size=size, special_tokens=["[UNK]", "[CLS]", "[SEP]"], show_progress=False
     )
-    model.train_from_iterator(CORPUS, trainer)
+    model.train_from_iterator(corpus, trainer)
     model.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
     )
@@ -153,6 +163,41 @@ def chat(chat_template: str = CHATML) -> PreTrainedTokenizerFast:
         eos_token="<|im_end|>",
         chat_template=chat_template,
     )
+
+
+def t5() -> T5Tokenizer:
+    """T5's own class: Unigram, </s> behind every text, twenty sentinels."""
+    model = Tokenizer(models.Unigram())
+    model.pre_tokenizer = pre_tokenizers.Metaspace()
+    special = ["<pad>", "</s>", "<unk>"]
+    trainer = trainers.UnigramTrainer(
+        vocab_size=170, special_tokens=special, unk_token="<unk>", show_progress=False
+    )
+    model.train_from_iterator(CORPUS, trainer)
+    vocabulary = json.loads(model.to_str())["model"]["vocab"]
+    return T5Tokenizer(vocab=[tuple(entry) for entry in vocabulary], extra_ids=20)
+
+
+def bart() -> BartTokenizer:
+    """BART's own class: byte-level, <s> in front and </s> behind, a mask."""
+    model = Tokenizer(models.BPE())
+    model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=420,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        show_progress=False,
+    )
+    model.train_from_iterator(CORPUS, trainer)
+    learned = json.loads(model.to_str())["model"]
+    merges = [tuple(pair) for pair in learned["merges"]]
+    return BartTokenizer(vocab=learned["vocab"], merges=merges)
+
+
+@cache
+def closed() -> dict[str, HFTokenizer]:
+    """Those of encoder-decoder models, whose prompts end with a token of their own."""
+    return {"t5": HFTokenizer(t5(), closed=True), "bart": HFTokenizer(bart(), closed=True)}
 
 
 @cache

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from reagent_core.explanation import Alternative, ModelInfo
+from reagent_core.explanation import Alternative
 from reagent_core.prompt import Tokenizer
+from reagent_core.request import ModelInfo
 
 # Fewer tokens shared are not worth a cache of their own.
 LEAST_SHARED = 16
@@ -30,10 +31,13 @@ class TokenScores:
     """Scores of M continuation tokens after each of B contexts.
 
     `log_probabilities` [B, M]: nats. `ranks` [B, M]: 1 = the most likely token of the vocabulary.
+    `bounded` [B, M]: True where a server did not list the token, so that its log-probability is no
+    more than the one given, and its rank no better; None where all are exact.
     """
 
     log_probabilities: FloatArray
     ranks: IntArray
+    bounded: BoolArray | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,26 @@ class GeneratedToken:
     token_id: int
     probability: float
     alternatives: tuple[Alternative, ...]
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a scorer can tell.
+
+    `exact`: the probability of any token, not only of those it lists. `top`: ranks are known up to
+    this one, None for all. `first_only`: of an answer only the first token can be explained.
+    """
+
+    exact: bool = True
+    top: int | None = None
+    first_only: bool = False
+
+    def __str__(self) -> str:
+        """In words, for people."""
+        of = "any token" if self.exact else f"the {self.top} likeliest tokens"
+        ranks = f", ranks up to {self.top}" if self.exact and self.top else ""
+        what = "the first token of an answer" if self.first_only else "whole answers"
+        return f"Tells the probability of {of}{ranks}; explains {what}."
 
 
 @dataclass(frozen=True)
@@ -96,6 +120,24 @@ class Scorer(Protocol):
     @property
     def context_length(self) -> int:
         """The longest sequence it reads, in tokens."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can tell."""
+
+    @property
+    def requests(self) -> int:
+        """Requests it has sent to a server in this run, 0 where there is none."""
+
+    def requests_for(self, sequences: int, reads: int) -> int:
+        """Requests it will send to score so many sequences, each at `reads` places."""
+
+    def requests_to_prepare(self, length: int) -> int:
+        """Requests it will send to answer a prompt of `length` tokens and to propose replacements
+        for it."""
+
+    def for_run(self, cancelled: Callable[[], bool] = never) -> Self:
+        """The scorer as one run uses it: what it does for long ends when `cancelled()`."""
 
     def batch_size(self, length: int, reads: int, shared: int = 0) -> int:
         """How many sequences of `length` tokens, read at `reads` places, one `score` call takes.

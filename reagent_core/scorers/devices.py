@@ -1,8 +1,28 @@
-"""Where a model runs and in which precision, if nobody says otherwise."""
+"""Which devices torch has, and the precision of weights on each, if nobody says otherwise."""
 
 from __future__ import annotations
 
 import torch
+
+from reagent_core.errors import ModelError
+
+
+def find_device(name: str | None = None) -> torch.device:
+    """The device of this name; without one, a CUDA GPU, else Apple's, else the processor.
+
+    Raises:
+        ModelError: torch sees no such device here.
+    """
+    if name is None:
+        return best_device()
+    device = torch.device(name)
+    kinds = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": torch.backends.mps.is_available()}
+    if (device.index or 0) >= kinds[device.type]:
+        raise ModelError(
+            f"The environment variable REAGENT_DEVICE is {name!r}, but PyTorch sees no such device "
+            "on this computer. Set it to another one, or leave it out."
+        )
+    return device
 
 
 def best_device() -> torch.device:

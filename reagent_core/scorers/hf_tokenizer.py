@@ -9,24 +9,29 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from reagent_core.errors import InputError, ModelError
-from reagent_core.explanation import Turn
 from reagent_core.prompt import Encoding
+from reagent_core.request import Turn
 
 
 class HFTokenizer:
     """Wraps a fast tokenizer; slow ones report no offsets.
 
+    `closed`: a prompt keeps what the tokenizer puts behind it, because the text ends there and the
+    answer is a text of its own (the source of an encoder-decoder model). Else it is left out: it
+    would end the prompt before the answer.
+
     Raises:
         ModelError: the tokenizer is a slow one.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, closed: bool = False) -> None:
         if not tokenizer.is_fast:
             raise ModelError(
                 "This model's tokenizer reports no character offsets. Choose a model with a fast "
                 "tokenizer (a tokenizer.json)."
             )
         self._tokenizer = tokenizer
+        self._closed = closed
 
     @cached_property
     def special_ids(self) -> frozenset[int]:
@@ -38,6 +43,13 @@ class HFTokenizer:
         added = self._tokenizer.added_tokens_decoder
         marked = {token_id for token_id, token in added.items() if token.special}
         return frozenset(marked | set(self._tokenizer.all_special_ids))
+
+    @property
+    def reference_id(self) -> int | None:
+        """The token that stands for nothing known: unknown, or else padding or end of text."""
+        own = self._tokenizer
+        known = (own.unk_token_id, own.pad_token_id, own.eos_token_id)
+        return next((int(token_id) for token_id in known if token_id is not None), None)
 
     @cached_property
     def ordinary_ids(self) -> tuple[int, ...]:
@@ -57,8 +69,7 @@ class HFTokenizer:
     def encode(self, text: str, *, add_special_tokens: bool) -> Encoding:
         """Token ids with offsets in code points of `text`.
 
-        `add_special_tokens` adds those in front of a text (a BOS); one behind it would end the
-        prompt before the answer.
+        `add_special_tokens` adds those in front of a text (a BOS), and those behind a closed one.
         """
         encoded = self._tokenizer(
             text,
@@ -66,17 +77,22 @@ class HFTokenizer:
             return_offsets_mapping=True,
             verbose=False,  # over-long prompts are refused with a sentence of ours
         )
-        length = len(encoded["input_ids"]) - (self._appended if add_special_tokens else 0)
+        closed = self._closed and add_special_tokens
+        length = len(encoded["input_ids"])
+        if add_special_tokens and not closed:
+            length -= len(self.closing_ids)
         return Encoding(
             tuple(encoded["input_ids"][:length]),
             tuple((int(start), int(end)) for start, end in encoded["offset_mapping"][:length]),
+            closed,
         )
 
     @cached_property
-    def _appended(self) -> int:
-        """How many special tokens the tokenizer puts behind a text."""
-        mask = self._tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"]
-        return mask[::-1].index(0)
+    def closing_ids(self) -> tuple[int, ...]:
+        """The special tokens the tokenizer puts behind a text."""
+        encoded = self._tokenizer("a", return_special_tokens_mask=True)
+        first = len(encoded["input_ids"]) - encoded["special_tokens_mask"][::-1].index(0)
+        return tuple(encoded["input_ids"][first:])
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of the tokens, exactly as the model writes it."""
@@ -87,6 +103,12 @@ class HFTokenizer:
 
     def render_chat(self, turns: Sequence[Turn]) -> str:
         """The chat template with these turns, open for the model's answer."""
+        if self._closed:
+            raise InputError(
+                "This model reads one text and answers with another; it holds no chat. Use the "
+                "prompt as plain text.",
+                "prompt",
+            )
         if not self._tokenizer.chat_template:
             raise InputError(
                 "This model has no chat template. Use the prompt as plain text.", "prompt"

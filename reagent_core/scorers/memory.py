@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import psutil
 import torch
 from transformers import PreTrainedModel
+
+from reagent_core.errors import OutOfMemory
 
 # Tokens in one forward: enough to keep the device busy, and short enough (about a second) that a
 # cancel or a picture never waits long.
@@ -48,6 +53,19 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(
         part in words for part in ("out of memory", "not enough memory", "can't allocate memory")
     )
+
+
+@contextmanager
+def lack_of_memory_told() -> Iterator[None]:
+    """Inside it, a forward that does not fit raises `OutOfMemory`, whatever its backend raises."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(
+            "There is not enough memory for this prompt. Shorten it, or close other programs."
+        ) from None  # the traceback would keep what has to be freed
 
 
 def _bytes_per_sequence(model: PreTrainedModel, length: int, reads: int) -> int:

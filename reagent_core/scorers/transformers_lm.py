@@ -12,12 +12,9 @@ from transformers import (
     GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    StoppingCriteria,
-    StoppingCriteriaList,
 )
 
-from reagent_core.errors import Cancelled, OutOfMemory
-from reagent_core.explanation import Alternative, ModelInfo
+from reagent_core.request import ModelInfo
 from reagent_core.scorers.base import (
     LEAST_SHARED,
     BoolArray,
@@ -29,8 +26,16 @@ from reagent_core.scorers.base import (
     TokenScores,
     never,
 )
+from reagent_core.scorers.eager import check_room, eager_copy, mean_over_heads
+from reagent_core.scorers.greedy import end_ids, greedy_answer
 from reagent_core.scorers.hf_tokenizer import HFTokenizer
-from reagent_core.scorers.memory import is_out_of_memory, positions_at_once, sequences_at_once
+from reagent_core.scorers.local import LocalScorer
+from reagent_core.scorers.logits import best, distributions, log_probabilities_of, scores_of
+from reagent_core.scorers.memory import (
+    lack_of_memory_told,
+    positions_at_once,
+    sequences_at_once,
+)
 from reagent_core.scorers.shared_prefix import continued, croppable, goes_on, run_prefix
 
 # What stands before a prompt's first token when a replacement for it is predicted, and how many
@@ -39,7 +44,7 @@ _OPENING = "The end.\n\n"
 _OPENING_CANDIDATES = 200
 
 
-class TransformersScorer:
+class TransformersScorer(LocalScorer):
     """A causal LM in eval mode with its fast tokenizer. Safe to share between threads."""
 
     def __init__(
@@ -48,12 +53,9 @@ class TransformersScorer:
         self._model = model.eval()
         self._tokenizer = HFTokenizer(tokenizer)
         self._info = info
-        eos = model.generation_config.eos_token_id if model.generation_config else None
-        named = eos if isinstance(eos, list) else [eos]
-        self._end_ids = sorted({i for i in (*named, tokenizer.eos_token_id) if i is not None})
+        self._end_ids = end_ids(model, tokenizer)
         self._shares_prefix: bool | None = None  # found out when it is first wanted
         self._openings: dict[tuple[int, bytes], tuple[IntArray, FloatArray]] = {}  # no prompt's own
-        self._pad_id = self._end_ids[0] if self._end_ids else 0
         # Plain greedy decoding: what a call leaves open is filled in from here, and a model's own
         # penalties would choose tokens that its probabilities do not explain.
         model.generation_config = GenerationConfig()
@@ -100,20 +102,10 @@ class TransformersScorer:
         if not targets or places < 0:
             raise ValueError("every target needs a place of its own")
         skipped = prefix.usable(int(prefix.shared_with(inputs).min()), places) if prefix else 0
-        wanted = torch.tensor(list(targets), device=self._model.device)
-        try:
+        with lack_of_memory_told():
             cache = continued(prefix.state, len(inputs), skipped) if prefix and skipped else None
             logits = self._logits(torch.from_numpy(inputs[:, skipped:]), len(targets), cache)
-            chosen = logits.gather(2, wanted.expand(len(inputs), -1).unsqueeze(2))  # [B, M, 1]
-            log_probabilities = chosen.squeeze(2) - logits.logsumexp(2)
-            ranks = (logits > chosen).sum(2) + 1  # a count, not a sort
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise OutOfMemory(
-                "There is not enough memory for this prompt. Shorten it, or close other programs."
-            ) from None  # the traceback would keep what has to be freed
-        return TokenScores(log_probabilities.cpu().double().numpy(), ranks.cpu().numpy())
+            return scores_of(logits, targets)
 
     @torch.inference_mode()
     def predict(self, token_ids: Sequence[int], k: int, allowed: BoolArray) -> Predictions:
@@ -128,7 +120,7 @@ class TransformersScorer:
             begin = 0 if cache is None else low
             places = torch.arange(low - begin, high - begin)
             logits = self._logits(torch.tensor([ids[begin:high]]), places, cache)[0]
-            tops.append(_best(logits, k, allowed))
+            tops.append(best(logits, k, allowed))
         return Predictions(
             np.concatenate([ids for ids, _ in tops]), np.concatenate([p for _, p in tops])
         )
@@ -148,7 +140,7 @@ class TransformersScorer:
         opening = self._tokenizer.encode(_OPENING + "A", add_special_tokens=True).token_ids[:-1]
         count = min(_OPENING_CANDIDATES, int(allowed.sum()))
         logits = self._logits(torch.tensor([list(opening)]), 1)[0]
-        ids, probabilities = _best(logits, count, allowed)
+        ids, probabilities = best(logits, count, allowed)
         words = [self._tokenizer.decode([i]).isalpha() for i in ids[0].tolist()]
         order = np.argsort(~np.array(words), kind="stable")[:k]  # words first, then the rest
         found = (ids[:, order], probabilities[:, order])
@@ -163,45 +155,72 @@ class TransformersScorer:
         cancelled: Callable[[], bool] = never,
     ) -> tuple[GeneratedToken, ...]:
         """Greedy decoding with each token's probability and its five strongest rivals."""
-
-        class StopWhenCancelled(StoppingCriteria):
-            def __call__(
-                self, input_ids: torch.Tensor, scores: object, **_: object
-            ) -> torch.Tensor:
-                return torch.full((len(input_ids),), cancelled(), device=input_ids.device)
-
         input_ids = torch.tensor([list(token_ids)], device=self._model.device)
-        output = self._model.generate(
-            input_ids,
-            attention_mask=torch.ones_like(input_ids),
-            generation_config=GenerationConfig(
-                do_sample=False,
-                max_new_tokens=max_new_tokens,
-                eos_token_id=self._end_ids or None,
-                pad_token_id=self._pad_id,
-                output_logits=True,
-                return_dict_in_generate=True,
-            ),
-            stopping_criteria=StoppingCriteriaList([StopWhenCancelled()]),
+        inputs = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
+        return greedy_answer(
+            self._model, inputs, max_new_tokens, self._end_ids, self._tokenizer.decode, cancelled
         )
-        if cancelled():
-            raise Cancelled("Stopped before the model had answered.")
-        tokens = []
-        new_ids = output.sequences[0, len(token_ids) :].tolist()
-        for token_id, logits in zip(new_ids, output.logits, strict=True):
-            if token_id in self._end_ids:
-                break
-            probabilities = logits[0].float().softmax(-1)
-            top = probabilities.topk(6)
-            rivals = [
-                Alternative(text=self._tokenizer.decode([i]), probability=p)
-                for i, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)
-                if i != token_id
-            ]
-            tokens.append(
-                GeneratedToken(token_id, float(probabilities[token_id]), tuple(rivals[:5]))
+
+    @property
+    def embedding_width(self) -> int:
+        """Elements of a token's embedding."""
+        return int(self._model.get_input_embeddings().weight.shape[1])
+
+    @torch.inference_mode()
+    def next_tokens(self, token_ids: Sequence[int], reads: int, kept: BoolArray) -> FloatArray:
+        """Next-token distributions [B, reads, V] with elements of the embeddings zeroed."""
+        ids = torch.tensor(list(token_ids), device=self._model.device)
+        with lack_of_memory_told():
+            mask = torch.from_numpy(kept).to(ids.device)
+            embedded = self._model.get_input_embeddings()(ids) * mask
+            output = self._model(inputs_embeds=embedded, use_cache=False, logits_to_keep=reads)
+            return distributions(output.logits.float())
+
+    @property
+    def reference_id(self) -> int | None:
+        """The token that stands for nothing known."""
+        return self._tokenizer.reference_id
+
+    def embedded(self, token_ids: Sequence[int]) -> torch.Tensor:
+        """Embeddings [1, S, E] of S tokens."""
+        ids = torch.tensor([list(token_ids)], device=self._model.device)
+        embeddings: torch.Tensor = self._model.get_input_embeddings()(ids)
+        return embeddings.detach()
+
+    def log_probabilities(
+        self, embedded: torch.Tensor, said: Sequence[int], targets: Sequence[int]
+    ) -> torch.Tensor:
+        """Log-probabilities [B, M] of tokens read at the last M places, with their gradient.
+
+        `embedded` [B, S, E]: the context; the tokens `said` follow it.
+        """
+        with lack_of_memory_told():
+            if said:
+                follows = self.embedded(said).expand(len(embedded), -1, -1)
+                embedded = torch.cat([embedded, follows], dim=1)
+            output = self._model(
+                inputs_embeds=embedded.to(self._model.dtype),
+                use_cache=False,
+                logits_to_keep=len(targets),
             )
-        return tuple(tokens)
+            return log_probabilities_of(output.logits.float(), targets)
+
+    @torch.inference_mode()
+    def attentions(self, token_ids: Sequence[int], said: Sequence[int]) -> FloatArray:
+        """Attention [layers, S, S] over all tokens, S of them, the mean over heads.
+
+        Raises:
+            InputError: some layer has none.
+            OutOfMemory: there is no room for all.
+        """
+        ids = torch.tensor([[*token_ids, *said]], device=self._model.device)
+        check_room(self._model, ids.shape[1])
+        with lack_of_memory_told():
+            output = eager_copy(self._model)(
+                input_ids=ids, use_cache=False, output_attentions=True, logits_to_keep=1
+            )
+            told = mean_over_heads(getattr(output, "attentions", None))
+            return told.cpu().double().numpy()
 
     def _logits(
         self, input_ids: torch.Tensor, keep: int | torch.Tensor, cache: Any = None
@@ -219,12 +238,3 @@ class TransformersScorer:
         )
         logits: torch.Tensor = output.logits.float()
         return logits
-
-
-def _best(logits: torch.Tensor, k: int, allowed: BoolArray) -> tuple[IntArray, FloatArray]:
-    """Ids and probabilities [P, k] of the likeliest allowed tokens, from logits [P, V]."""
-    mask = torch.zeros(logits.shape[-1], dtype=torch.bool)
-    mask[: len(allowed)] = torch.from_numpy(allowed[: len(mask)])
-    top = logits.masked_fill(~mask.to(logits.device), -torch.inf).topk(k, dim=-1)
-    probabilities = (top.values - logits.logsumexp(-1, keepdim=True)).exp()
-    return top.indices.cpu().numpy(), probabilities.cpu().double().numpy()

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from components import runs
+from components import loaded_models, runs
+from components.examples import examples, explanation_of
+from components.plain import unformatted
 from reagent_core import models
-from reagent_core.config import PRESETS
+from reagent_core.config import PRESETS, Config
 from reagent_core.cost import Speed
-from reagent_core.jobs import JobQueue
+from reagent_core.errors import InputError
+from reagent_core.explain import explain_now
+from reagent_core.request import AnswerTokens, Request
 from reagent_core.store import Store
-from tests.tiny import TinyScorer
+from tests.test_library import execute
+from tests.tiny import TinyScorer, capital
+from tests.waiting import until
 
+MODEL_INFO = models.model_info  # the fixture puts another one in its place
 PAGE = str(Path(__file__).parent.parent.parent / "pages" / "explain.py")
-
-
-@pytest.fixture
-def scorer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[TinyScorer]:
-    """The page on the tiny model, with a queue and a store of its own."""
-    tiny, queue, store = TinyScorer(), JobQueue(), Store(tmp_path / "store.sqlite3")
-    monkeypatch.setattr(runs, "load_model", lambda _: tiny)
-    monkeypatch.setattr(models, "model_info", lambda _: tiny.info)
-    monkeypatch.setattr(runs, "job_queue", lambda: queue)
-    monkeypatch.setattr(runs, "explanation_store", lambda: store)
-    st.cache_resource.clear()
-    yield tiny
-    queue.shutdown()
-    store.close()
 
 
 def page(**query: str) -> AppTest:
@@ -58,6 +52,21 @@ def test_it_opens_on_the_first_example(scorer: TinyScorer) -> None:
     assert scorer.calls == []  # nothing is computed to look at an example
 
 
+def test_of_many_tokens_it_says_how_many_are_left_out(scorer: TinyScorer) -> None:
+    request = Request(
+        prompt="a big red " * 22 + "france is", target=AnswerTokens(), max_new_tokens=1,
+        config=Config(probes=1, min_steps=8, max_steps=8),
+    )  # fmt: skip
+    explanation = explain_now(request, TinyScorer())
+    assert len(explanation.units) == 68
+    key = "a" * 64
+    runs.explanation_store().put(key, explanation)
+    captions = [caption.value for caption in page(run=key).caption]
+    known = sum(unit.effect is not None for unit in explanation.units)
+    assert "The 3 weakest of 68 tokens are left out. What is clicked is always drawn." in captions
+    assert f"The {known - 12} weakest of {known} tokens are left out." in captions
+
+
 def test_the_cost_is_said_before_the_run(
     scorer: TinyScorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,8 +75,9 @@ def test_the_cost_is_said_before_the_run(
 
     test = page()
     assert not costs(test)  # no model, no promise
-    monkeypatch.setattr(runs, "_ready", {"bundled"})
-    monkeypatch.setattr(runs, "speed_of", lambda _: Speed(0.1, 500.0))
+    monkeypatch.setattr(loaded_models, "_speeds", {"bundled": Speed(0.1, 500.0)})
+    assert not costs(test.run())  # the model has left the memory since
+    monkeypatch.setattr(models, "in_memory", lambda _: scorer)
     assert not costs(test.run())  # no prompt
     (told,) = costs(test.text_area(key="prompt").set_value("the capital of france is").run())
     assert re.fullmatch(r"about \d+ s, \d+ forward passes", told)
@@ -175,6 +185,49 @@ def test_the_options_of_the_form_are_those_of_the_run(scorer: TinyScorer) -> Non
     assert config == PRESETS["standard"].model_copy(update=expected)
 
 
+def choose_masked_model(test: AppTest, name: str) -> AppTest:
+    test.segmented_control(key="preset").set_value("custom").run()
+    test.text_input(key="custom_replacer_model").set_value(name).run()
+    return test.selectbox(key="custom_replacer").set_value("masked_lm").run()
+
+
+def test_a_masked_model_that_is_not_to_be_had_explains_itself_and_is_not_chosen(
+    scorer: TinyScorer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(
+        models, "model_info", lambda name: scorer.info if name == "bundled" else MODEL_INFO(name)
+    )
+    st.cache_data.clear()
+    test = page()
+    test.text_area(key="prompt").set_value("the capital of france is")
+    choose_masked_model(test, str(tmp_path))
+    (said,) = [warning.value for warning in test.warning]
+    assert "has no config" in said
+    assert test.selectbox(key="custom_replacer").value == "causal_lm"
+    press(test, "Explain")
+    done = runs.job_queue().get(job_of(test)).wait(30)
+    assert done.progress.explanation.config.replacer == "causal_lm"
+
+
+def test_the_masked_model_typed_is_the_one_of_the_run(
+    scorer: TinyScorer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    st.cache_data.clear()
+    (tmp_path / "bert").mkdir()
+    test = page()
+    choose_masked_model(test, f" {tmp_path / 'bert'} ")
+    assert not test.warning  # the fixture knows every model
+    test.segmented_control(key="preset").set_value("quick").run()
+    test.segmented_control(key="preset").set_value("custom").run()
+    assert test.text_input(key="custom_replacer_model").value.strip() == str(tmp_path / "bert")
+    test.text_area(key="prompt").set_value("the capital of france is")
+    started: list[Request] = []
+    monkeypatch.setattr(runs, "start", lambda asked: started.append(asked) or "0" * 64)
+    press(test, "Explain")
+    config = started[0].config
+    assert (config.replacer, config.replacer_model) == ("masked_lm", str(tmp_path / "bert"))
+
+
 def test_an_unknown_link_is_said(scorer: TinyScorer) -> None:
     test = page(run="0" * 64)
     assert "not kept here any more" in test.warning[0].value
@@ -197,21 +250,132 @@ def test_a_result_the_store_did_not_keep_is_shown_all_the_same(
     assert not test.exception and not test.info and not test.warning
 
 
-def test_what_has_not_settled_can_be_continued(scorer: TinyScorer) -> None:
+def test_a_result_that_cannot_be_kept_says_why(scorer: TinyScorer) -> None:
+    store = runs.explanation_store()
+    assert store.problem() is None
+    execute(f"sqlite:///{store.name}", "UPDATE reagent_schema SET version_num = '9999'")
+    test = page()
+    test.text_area(key="prompt").set_value("the capital of france is")
+    press(test, "Explain")
+    runs.job_queue().get(job_of(test)).wait(30)
+    test.run()
+    assert not test.exception
+    assert "Not kept: The library" in test.warning[0].value
+    assert "newer version of this program" in test.warning[0].value
+    assert "newer version of this program" in page(run="0" * 64).warning[0].value
+
+
+def test_a_run_goes_on_where_it_ended(scorer: TinyScorer) -> None:
     scorer.rule = lambda words: {"paris": 0.6}  # whatever the prompt: nothing to find
     test = page()
     test.text_area(key="prompt").set_value("a big red city in spain is")
     press(test, "Explain")
     first = runs.job_queue().get(job_of(test)).wait(30).progress.explanation
     assert not first.verdict.settled
-    test.run()
+    known = job_of(test)
+
+    # Another session, that only has the link.
+    other = page(run=known)
+    press(other, "Run 64 more steps")
+    assert job_of(other) != known
+    longer = runs.job_queue().get(job_of(other)).wait(30).progress.explanation
+    assert longer.config.max_steps == longer.config.min_steps == first.config.max_steps + 64
+    assert longer.seconds > first.seconds
+    made = {(step.probe, step.step): step for step in longer.trace}
+    for step in first.trace:
+        assert made[step.probe, step.step].scores == step.scores
+    assert "Run 64 more steps" in [button.label for button in other.run().button]
+
+
+def test_what_came_in_as_a_file_is_computed_here_before_it_goes_on(scorer: TinyScorer) -> None:
+    config = Config(probes=2, min_steps=4, max_steps=4)
+    request = Request(prompt="the capital of france is", target=AnswerTokens(), config=config)
+    honest = explain_now(request, scorer)
+    doctored = tuple(step.model_copy(update={"value": -9.0}) for step in honest.trace)
+    imported = "f" * 64  # no key of a request
+    runs.explanation_store().put(imported, honest.model_copy(update={"trace": doctored}))
+    test = page(run=imported)
     press(test, "Run 64 more steps")
     longer = runs.job_queue().get(job_of(test)).wait(30).progress.explanation
-    assert longer.config.max_steps == first.config.max_steps + 64
-    made = {(step.probe, step.step): step for step in longer.trace}
-    for step in first.trace:  # the steps of the first run come again
-        again = made[step.probe, step.step]
-        assert (again.replaced, again.value) == (step.replaced, step.value)
+    assert -9.0 not in [step.value for step in longer.trace]
+
+
+def test_while_a_run_goes_on_what_it_had_found_stays_in_sight(scorer: TinyScorer) -> None:
+    test = page()
+    test.text_area(key="prompt").set_value("the capital of france is")
+    press(test, "Explain")
+    runs.job_queue().get(job_of(test)).wait(30)
+    test.run()
+    busy, started = threading.Event(), threading.Event()
+
+    def wait(cancelled: Callable[[], bool]) -> Iterator[None]:
+        started.set()
+        busy.wait(30)
+        yield None
+
+    runs.job_queue().submit("another", wait, "somebody")
+    started.wait(30)
+    press(test, "Run 64 more steps")
+    queued = runs.peek(job_of(test))
+    assert queued.state == "queued" and queued.progress.done > 0
+    assert queued.progress.explanation.status == "running"
+    press(test, "Cancel")
+    stopped = runs.found_by(runs.peek(job_of(test)))
+    assert stopped.status == "cancelled" and stopped.explanations[0].status == "cancelled"
+    press(test, "Go on")
+    busy.set()
+    assert runs.job_queue().get(job_of(test)).wait(30).state == "done"
+
+
+def test_a_run_that_was_cancelled_goes_on_when_it_is_asked_for_again(
+    scorer: TinyScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its speed is known: every call is one of the run.
+    monkeypatch.setattr(loaded_models, "_speeds", {"bundled": None})
+    gate = threading.Event()
+
+    def rule(words: Sequence[str]) -> dict[str, float]:
+        if len(scorer.calls) > 4:
+            gate.wait(30)
+        return capital(words)
+
+    scorer.rule = rule
+    test = page()
+    test.text_area(key="prompt").set_value("the capital of france is")
+    press(test, "Explain")
+    key = job_of(test)
+    until(lambda: runs.peek(key).progress and runs.peek(key).progress.done)
+    runs.job_queue().cancel(key, test.session_state["owner"])
+    gate.set()
+    part = runs.job_queue().get(key).wait(30)
+    assert part.state == "cancelled"
+    before = len(scorer.calls)
+    press(test, "Explain")
+    whole = runs.job_queue().get(key).wait(30).progress.explanation
+    assert whole.status == "complete"
+    assert whole.counts.forwards > len(scorer.calls) - before  # with those of the first part
+
+
+def test_what_cannot_go_on_says_why(
+    scorer: TinyScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = page()
+    (button,) = [button for button in test.button if button.label == "Run 64 more steps"]
+    (example,) = [each for each in examples() if each.id == "travel"]
+    assert button.disabled is (explanation_of(example.id).request is None)
+    test.text_area(key="prompt").set_value("the capital of france is")
+    press(test, "Explain")
+    runs.job_queue().get(job_of(test)).wait(30)
+    test.run()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise InputError("There is no **model** of this name.", "model")
+
+    monkeypatch.setattr(models, "resolve", refuse)
+    press(test, "Run 64 more steps")
+    (said,) = [error.value for error in test.error]
+    assert said == unformatted("There is no **model** of this name.")
+    assert not test.run().error
 
 
 def test_user_text_in_an_error_is_not_markdown(scorer: TinyScorer) -> None:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Request, expect, sync_playwright
 
-ROOT = Path(__file__).parent.parent.parent
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-START_S = 60
-PATIENCE_S = 30  # machines that run tests are slow and shared
+from scripts.served_app import fill_library, launch, serve, stop
+
+PATIENCE_S = 60  # machines that run tests are slow and shared
+DESKTOP = {"width": 1280, "height": 900}
+AT_HOME = ("http://localhost:", "data:", "blob:", "file:")
+PHONE = {"width": 390, "height": 844}
 
 expect.set_options(timeout=PATIENCE_S * 1000)
 
@@ -32,35 +25,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("browser")
 
 
-def serve(environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], str]:
-    """Start the app on a free port; returns once it answers, before any page was asked for."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
-        cwd=ROOT,
-        env=environment,
-    )
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=2)
-            return process, f"http://localhost:{port}"
-        except OSError:
-            time.sleep(0.2)
-    process.kill()
-    raise RuntimeError(f"the app did not start within {START_S} s")
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    process.wait(30)
-
-
 @pytest.fixture(scope="session")
 def server(environment: dict[str, str]) -> Iterator[str]:
-    """The address of a server all tests share."""
+    """The address of a server all tests share, with the examples in its library."""
+    fill_library(Path(environment["REAGENT_CACHE_DIR"]))
     process, address = serve(environment)
     yield address
     stop(process)
@@ -75,30 +43,39 @@ def fresh_server(environment: dict[str, str]) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
+def browser() -> Iterator[BrowserContext]:
+    """One browser for all tests: what a server sends is read and compiled once."""
     with sync_playwright() as playwright:
-        # Without a Chromium on the PATH, Playwright's own is there (scripts/get_chromium.py).
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield browser
+        browser = launch(playwright)
+        yield browser.new_context(viewport=DESKTOP)
         browser.close()
 
 
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens an address in a session of its own; a script error on the page fails the test."""
-    contexts, errors = [], []
+def open_page(browser: BrowserContext) -> Iterator[Callable[..., Page]]:
+    """Opens an address in a tab, which is a session of its own; a script error on the page fails
+    the test, and so does anything that is asked of another machine."""
+    pages, errors, strangers = [], [], []
 
-    def open_(address: str, **options: object) -> Page:
-        context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
+    def asked(request: Request) -> None:
+        if not request.url.startswith(AT_HOME):
+            strangers.append(request.url)
+
+    def open_(address: str, *, viewport: dict[str, int] | None = None) -> Page:
+        page = browser.new_page()
+        pages.append(page)
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", asked)
         page.set_default_timeout(PATIENCE_S * 1000)
+        if viewport:
+            page.set_viewport_size(viewport)
         page.goto(address)
         return page
 
     yield open_
-    for context in contexts:
-        context.close()
+    for page in pages:
+        if page.url.startswith("http"):
+            page.evaluate("localStorage.clear()")  # where the sidebar was, for one
+        page.close()
     assert errors == []
+    assert strangers == []
