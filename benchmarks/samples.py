@@ -34,12 +34,12 @@ Masks = Callable[[int, int, int], BoolArray]  # units, steps, seed -> [steps, un
 
 @dataclass(frozen=True)
 class Design:
-    """How replaced sets and replacements are drawn. `spread`: evenly, not independently."""
+    """How replaced sets and replacements are drawn; `spread`: the latter evenly, as this does."""
 
     name: str
     masks: Masks
     uniform: bool = False
-    spread: bool = False
+    spread: Config | None = None
     anchored: bool = False
     steps: int = FEWER
 
@@ -93,7 +93,8 @@ def single(n: int, steps: int, seed: int) -> BoolArray:
     return out
 
 
-PRESET = PRESETS["standard"]
+# One probe makes all steps here, so that its draws are spread as those of all probes are.
+QUICK, STANDARD = (PRESETS[name].model_copy(update={"probes": 1}) for name in ("quick", "standard"))
 DESIGNS = (
     Design("bernoulli 0.3", engine(Config())),
     Design("exact 0.3 (paper)", engine(Config(selection="exact"))),
@@ -105,8 +106,10 @@ DESIGNS = (
     Design("antithetic pairs 0.3", antithetic),
     Design("partitions 0.3", partition),
     Design("single units", single, anchored=True, steps=MOST),
-    Design("balanced 0.04 (presets)", engine(PRESET), spread=True, anchored=True, steps=MOST),
-)
+    Design("balanced 0.04 (Quick)", engine(QUICK), spread=QUICK, anchored=True, steps=MOST),
+    Design("balanced 0.02 (Standard)", engine(STANDARD), spread=STANDARD, anchored=True,
+           steps=MOST),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -152,9 +155,9 @@ def _draw(place: int, design: Design, seed: int) -> Sample:
     ids, n = prompt.token_ids, len(prompt.free_units)
     replacer = UniformReplacer(scorer.tokenizer) if design.uniform else CausalLMReplacer(scorer)
     masks = design.masks(n, design.steps, seed)
-    config = (PRESET if design.spread else Config()).model_copy(update={"seed": seed})
+    config = (design.spread or Config()).model_copy(update={"seed": seed})
     draws = np.stack([replacement_draws(n, len(ids), config, 0, k) for k in range(design.steps)])
     meter = Meter(scorer, Targets((case(place).target,), ((0, 1),)))
     original = meter.read(np.array([ids], np.int64)).values[0, 0]
-    contexts = replacer.prepare(ids)(token_mask(prompt, masks), draws)
+    contexts = replacer.prepare(prompt)(token_mask(prompt, masks), draws)
     return Sample(masks, meter.read(contexts).values[:, 0], float(original))

@@ -20,6 +20,7 @@ from benchmarks.tools.worker import TOLERANCE, Job, Outcome
 from benchmarks.venvs import Tool, job_for, ours
 from reagent_core import models
 from reagent_core.config import PRESETS
+from reagent_core.prompt import Prompt
 from reagent_core.replacers.uniform import UniformReplacer
 from reagent_core.scorers.base import BoolArray, FloatArray, IntArray, Scorer
 
@@ -108,7 +109,7 @@ def drops(scorer: Scorer, job: Job, orders: FloatArray) -> FloatArray:
     by the same eight random tokens of the vocabulary in both.
     """
     length = len(job.prompt_ids)
-    substitute = UniformReplacer(scorer.tokenizer).prepare(job.prompt_ids)
+    substitute = UniformReplacer(scorer.tokenizer).prepare(Prompt("", tuple(job.prompt_ids), ()))
     draws = np.random.default_rng(0).random((DRAWS, length))
     prompt = np.asarray([job.prompt_ids], np.int64)
     whole = log_probabilities(scorer, prompt, job.answer_ids)[0]
