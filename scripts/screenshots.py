@@ -1,73 +1,88 @@
 """Take the pictures of the README from the running app.
 
-    python scripts/screenshots.py
+    python -m scripts.screenshots [PAGE ...]
 
-Starts the app on a free port and writes docs/explain-THEME-WIDTH.png.
+Starts the app on a free port, with the finished examples as its library, and writes
+docs/PAGE-THEME-WIDTH.png for every page of the sidebar, or for those named, and docs/pages.md,
+which shows them all.
 """
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
+import os
 import sys
-import time
-import urllib.request
+import tempfile
 from pathlib import Path
 from typing import Literal
 
 from playwright.sync_api import Browser, sync_playwright
 
-ROOT = Path(__file__).parent.parent
+from scripts.served_app import (
+    ROOT,
+    View,
+    filled_cache,
+    launch,
+    serve,
+    stop,
+    views,
+    wait_for_content,
+    wait_until_drawn,
+)
+
 Theme = Literal["light", "dark"]
 THEMES: tuple[Theme, ...] = ("light", "dark")
 SIZES = ((1280, 860), (390, 844))
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
-def main() -> None:
+def main(wanted: list[str]) -> None:
     """Serve, look, stop."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    server = subprocess.Popen(command, cwd=ROOT)
-    try:
-        _wait(f"http://localhost:{port}/_stcore/health")
-        with sync_playwright() as playwright:
-            found = shutil.which("chromium") or shutil.which("chromium-browser")
-            browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
-            for theme in THEMES:
-                for width, height in SIZES:
-                    _take(browser, f"http://localhost:{port}", theme, width, height)
-            browser.close()
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _wait(address: str) -> None:
-    for _ in range(300):
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        environment = {**os.environ, "REAGENT_CACHE_DIR": str(filled_cache(Path(folder)))}
+        server, address = serve(environment)
         try:
-            urllib.request.urlopen(address, timeout=2)
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise SystemExit("The app did not start within a minute.")
+            browser = launch(playwright)
+            for view in views():
+                if not wanted or view.page in wanted:
+                    for theme in THEMES:
+                        for width, height in SIZES:
+                            _take(browser, address, view, theme, width, height)
+            browser.close()
+        finally:
+            stop(server)
+    (ROOT / "docs" / "pages.md").write_text(_gallery(), "utf-8")
 
 
-def _take(browser: Browser, address: str, theme: Theme, width: int, height: int) -> None:
+def _take(
+    browser: Browser, address: str, view: View, theme: Theme, width: int, height: int
+) -> None:
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme)
-    page.goto(address)
-    page.get_by_text("What was tried").wait_for(timeout=60_000)
-    page.wait_for_timeout(3000)  # charts and fonts
+    page.goto(address + view.path)
+    wait_for_content(page, view)
+    wait_until_drawn(page)
+    page.wait_for_timeout(1500)  # fonts, and what moves
     # The page scrolls inside a box of its own: as tall as its content, it is all in the picture.
     content = page.get_by_test_id("stMain").evaluate("box => box.scrollHeight")
     page.set_viewport_size({"width": width, "height": int(content)})
     page.wait_for_timeout(1500)
-    page.screenshot(path=ROOT / "docs" / f"explain-{theme}-{width}.png")
+    file = ROOT / "docs" / f"{view.page}-{theme}-{width}.png"
+    page.screenshot(path=file)
+    print(file.relative_to(ROOT))
     page.close()
 
 
+def _gallery() -> str:
+    """Every page in every picture, as Markdown; the narrow ones stand beside the wide ones."""
+    parts = ["# The pages", "Made by `python -m scripts.screenshots`."]
+    for view in views():
+        parts.append(f"## {view.page.capitalize()}")
+        for theme in THEMES:
+            parts += [
+                f'<img src="{view.page}-{theme}-{width}.png" width="{width // 2}" valign="top" '
+                f'alt="The page {view.page.capitalize()}, {theme}, {width} pixels wide">'
+                for width, _ in SIZES
+            ]
+    return "\n\n".join(parts) + "\n"
+
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
