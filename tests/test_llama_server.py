@@ -16,6 +16,7 @@ from reagent_core.cost import estimate
 from reagent_core.explain import explain, explain_now
 from reagent_core.explanation import Explanation
 from reagent_core.prompt import build_prompt
+from reagent_core.replacers.causal_lm import CausalLMReplacer
 from reagent_core.request import AnswerTokens, GivenText, Request, Turn, WholeAnswer
 from reagent_core.scorers.base import Capabilities
 from reagent_core.scorers.servers import llama_cpp
@@ -111,9 +112,15 @@ def test_a_server_that_cannot_force_a_token_gives_bounds(
 
 
 def test_it_agrees_with_the_local_model_on_what_mattered(
-    scorer: LlamaCppScorer, bundled: TransformersScorer
+    scorer: LlamaCppScorer, bundled: TransformersScorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """With the same replacements; each would propose a few others."""
+    monkeypatch.setattr(
+        "reagent_core.explain.make_replacer", lambda *_: CausalLMReplacer(bundled)
+    )
     there, here = (explain_now(request(), each) for each in (scorer, bundled))
+    tried = [[(step.replaced, step.replacements) for step in each.trace] for each in (there, here)]
+    assert tried[0] == tried[1]
     assert there.answer.split()[0] == here.answer.split()[0] == "Bangkok"
     assert ranking(there)[0] == ranking(here)[0]
     effects = [[unit.effect for unit in each.units] for each in (there, here)]
