@@ -8,6 +8,7 @@ is named by the address (`?run=KEY` or `?example=ID`), so that every view has a 
 from __future__ import annotations
 
 import re
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,12 @@ def explanation_store() -> Store:
     from reagent_core.store import Store
 
     return Store()
+
+
+def library_is_imported() -> bool:
+    """Whether the library can be asked at once. Importing SQLAlchemy for it takes a good part of a
+    second, which the first content of a page does not wait for."""
+    return "reagent_core.store" in sys.modules
 
 
 def owner() -> str:

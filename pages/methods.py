@@ -10,6 +10,7 @@ from components.examples import methods_compared, methods_examples
 from components.keep import show
 from components.methods_form import PROBLEM, draw_form, fill
 from components.methods_jobs import Comparing
+from components.methods_list import draw_list
 from components.methods_view import draw_compared, draw_strips
 from components.named import named
 from components.plain import unformatted
@@ -155,3 +156,5 @@ elif of and (source := named(of)) is not None:
         st.button("Put the one I come from into the form", on_click=prefill_anyway)
 else:
     st.fragment(draw_compared)(methods_compared(shown), shown, {"example": shown})
+with st.container():
+    draw_list(run)

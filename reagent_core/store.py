@@ -21,7 +21,12 @@ from reagent_core import library_rows as rows
 from reagent_core.baselines.compared import MethodsCompared
 from reagent_core.check import Check
 from reagent_core.check_rows import keep_check, read_check
-from reagent_core.comparison_rows import keep_comparison, read_comparison
+from reagent_core.comparison_rows import (
+    KeptComparisons,
+    keep_comparison,
+    list_comparisons,
+    read_comparison,
+)
 from reagent_core.database import Database, LibraryError
 from reagent_core.errors import InputError
 from reagent_core.explanation import Explanation, dump
@@ -185,6 +190,11 @@ class Store:
         """How many entries are meant."""
         query = select(func.count()).select_from(explanations).where(*conditions(wanted))
         return self._database.run(lambda c: c.execute(query).scalar_one())
+
+    def comparisons(self, *, limit: int, longest: int) -> KeptComparisons:
+        """The newest comparisons that `comparison` would open, at most `limit`, and how many there
+        are; `longest` is that of `entries`."""
+        return self._database.run(lambda c: list_comparisons(c, limit, longest))
 
     def entry(self, start: str) -> Entry:
         """The entry whose key starts so, deleted or not.

@@ -11,7 +11,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from components import loaded_models, methods_jobs, runs
+from components import loaded_models, methods_jobs, methods_list, runs
 from components.examples import (
     MethodsExample,
     examples,
@@ -229,6 +229,71 @@ def test_a_target_of_ones_own(store: Store) -> None:
     assert compared is not None
     target = compared.results[0].explanation.target
     assert target.text.strip() == "paris" and target.instead_of is not None
+
+
+# --- Those that are kept --------------------------------------------------------------------------
+
+
+def listed(test: AppTest) -> list[dict[str, str]]:
+    """The rows of the comparisons that are kept, without their times."""
+    tables = [table.value for table in test.dataframe if "Kept" in table.value.columns]
+    return tables[0].drop(columns="Kept").to_dict("records") if tables else []
+
+
+def test_a_finished_comparison_is_listed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert listed(page()) == []
+    row = {"Prompt": LONG, "Target": "paris", "Model": "tiny",
+           "Methods": "Leave-one-out, Random"}  # fmt: skip
+    test = ended(compare(page(), "leave_one_out", "random"))
+    assert not test.exception and listed(test) == [row]
+    ended(compare(page(), "random"))
+    assert listed(page()) == [{**row, "Methods": "Random"}, row]
+    monkeypatch.setattr(methods_list, "MOST", 1)
+    short = page()
+    assert listed(short) == [{**row, "Methods": "Random"}]
+    assert any("left out: 1." in each.value for each in short.caption)
+    compared = store.comparison(test.query_params["run"])
+    assert compared is not None
+    store.delete([compared.results[0].key])
+    assert listed(page()) == [{**row, "Methods": "Random"}]
+
+
+@pytest.mark.parametrize(("rows", "address"), [([1], {"run": "b"}), ([], {})])
+def test_a_row_that_is_chosen_opens_its_comparison(
+    rows: list[int], address: dict[str, str]
+) -> None:
+    def choose(rows: list[int]) -> None:
+        import streamlit as st
+
+        from components.methods_list import open_selected
+
+        st.session_state["table"] = {"selection": {"rows": rows}}
+        open_selected("table", ("a", "b"))
+
+    test = AppTest.from_function(choose, kwargs={"rows": rows}).run()
+    assert not test.exception and dict(test.query_params) == address
+
+
+def test_the_list_waits_until_the_browser_has_drawn_the_rest(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(compare(page(), "random"))
+    monkeypatch.setattr(runs, "library_is_imported", lambda: False)
+    test = page()
+    drawn = [each.proto.component_name for each in test.main if each.type == "bidi_component"]
+    assert "reagent_methods_list" in drawn[-1] and listed(test) == []
+
+
+def test_a_library_that_cannot_be_read_is_said_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    broken = Store(tmp_path / "file" / "store.sqlite3")
+    monkeypatch.setattr(runs, "explanation_store", lambda: broken)
+    for test in (page(), page(run="0" * 64)):
+        assert not test.exception
+        assert [each.value.count("cannot be used") for each in test.warning] == [1]
+    assert strips(page())
 
 
 # --- What cannot be -------------------------------------------------------------------------------
