@@ -95,6 +95,11 @@ def test_what_a_chat_cannot_give_is_refused_in_words() -> None:
             explain_now(request(target=GivenText(text=" Rome")), scorer)
         with pytest.raises(InputError, match=r"ranks up to 2, .* top 3\. Lower top k"):
             explain_now(request(config=CONFIG.model_copy(update={"top_k": 3})), scorer)
+        reranked = CONFIG.model_copy(update={"replacer": "causal_lm_reranked"})
+        with pytest.raises(InputError, match="Choose causal_lm, masked_lm or uniform") as caught:
+            explain_now(request(config=reranked), scorer)
+        assert caught.value.field == "settings"
+        assert len(fake.asked) == 1  # to find out what it can do: no answer was paid for
 
 
 def test_a_server_without_alternatives_is_refused() -> None:
