@@ -85,15 +85,25 @@ def check_fits(name: str, count: int | None, where: Place) -> None:
     Raises:
         ModelError: it does not; the sentence gives the numbers.
     """
-    needs = None if count is None else needed_bytes(count, where.dtype)
-    if count is None or needs is None or needs <= where.free_bytes:
+    why = why_not_fitting(name, count, where)
+    if why is None:
         return
     half = " in half the memory with REAGENT_DTYPE=bfloat16," if where.dtype == "float32" else ""
     raise ModelError(
-        f"{name} does not fit in memory: its {millions(count)} parameters in "
-        f"{where.dtype}, and room to work, need {_gib(needs)}, and {_gib(where.free_bytes)} are "
-        f"free on {where.device}. Choose a smaller model, free memory, or run it{half} or behind "
-        "a server."
+        f"{why} Choose a smaller model, free memory, or run it{half} or behind a server."
+    )
+
+
+def why_not_fitting(name: str, count: int | None, where: Place) -> str | None:
+    """The numbers in a sentence, where a model of `count` parameters does not fit; None where it
+    does, or nobody knows its size."""
+    needs = None if count is None else needed_bytes(count, where.dtype)
+    if count is None or needs is None or needs <= where.free_bytes:
+        return None
+    return (
+        f"{name} does not fit in memory: its {millions(count)} parameters in {where.dtype}, and "
+        f"room to work, need {_gib(needs)}, and {_gib(where.free_bytes)} are free on "
+        f"{where.device}."
     )
 
 
