@@ -22,7 +22,7 @@ from reagent_core.catalogue import (
     HubEntry,
     ServerEntry,
 )
-from reagent_core.converted import conversion_bytes, file_sha256, folder_of, is_intact
+from reagent_core.converted import conversion_bytes, folder_of, is_intact, known_sha256
 from reagent_core.errors import ModelError
 from reagent_core.gguf_file import read_gguf
 from reagent_core.hardware import BYTES, Place, place, place_is_known
@@ -184,11 +184,13 @@ def _text(entry: Entry, download: int | None, needs: int | None, free: int) -> s
 
 def _conversion(entry: GGUFEntry) -> str:
     count = read_gguf(entry.path).parameters
-    if is_intact(folder_of("gguf", file_sha256(entry.path))):
+    # Nobody waits here until a file of gigabytes is hashed.
+    sha256 = known_sha256(entry.path)
+    if sha256 is not None and is_intact(folder_of("gguf", sha256)):
         return "On disk"
     return (
-        f"On disk; is converted once, which takes {_gib(conversion_bytes(4 * count))} of memory "
-        f"and {decimal(4 * count)} of disk"
+        "On disk; is converted once, at its first use, which takes "
+        f"{_gib(conversion_bytes(4 * count))} of memory and {decimal(4 * count)} of disk"
     )
 
 

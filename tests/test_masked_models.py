@@ -133,7 +133,8 @@ def test_what_does_not_fit_is_refused_with_numbers_and_not_tried(
         raise AssertionError("tried")
 
     monkeypatch.setattr("transformers.AutoModelForMaskedLM.from_pretrained", tried)
-    with pytest.raises(InputError, match=r"in float32, .* need 1\.0 GiB, and 0\.5 GiB are") as caught:
+    numbers = r"in float32, .* need 1\.0 GiB, and 0\.5 GiB are free"
+    with pytest.raises(InputError, match=numbers) as caught:
         load_masked_model(str(tmp_path))
     assert caught.value.field == "settings" and "causal_lm" in str(caught.value)
 
