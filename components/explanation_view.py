@@ -113,8 +113,12 @@ def _verdict(explanation: Explanation) -> None:
         st.caption(unformatted(verdict.text))
     for warning in verdict.warnings:
         st.caption(f":material/info: {unformatted(warning)}")
-    if explanation.counts.requests:
-        st.caption(f"{explanation.counts.requests:,} requests were sent to the server.")
+    counts = explanation.counts
+    if counts.requests:
+        st.caption(
+            f"{counts.requests:,} requests were sent to the server; the prompts scored had "
+            f"{counts.tokens:,} tokens."
+        )
 
 
 def _without_steps(explanation: Explanation, name: str) -> None:

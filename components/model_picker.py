@@ -11,6 +11,7 @@ from reagent_core import models
 from reagent_core.availability import availability
 from reagent_core.catalogue import Entry, ServerEntry, catalogue, shipped
 from reagent_core.errors import ModelError, ReagentError
+from reagent_core.hardware import place_is_known
 
 _SEPARATOR = " · "
 
@@ -93,8 +94,10 @@ def _wait_for(model_id: str) -> None:
 
 def _labels() -> dict[str, str]:
     """Id -> name and state of every entry. The same as long as a session lives, for the browser
-    sends labels back."""
-    if "model_labels" not in st.session_state:
+    sends labels back; but filled once more when it is known where models go, and so whether they
+    fit."""
+    filled = f"model_labels {_fits_known()}"
+    if filled not in st.session_state:
         labels: dict[str, str] = {}
         for entry in _offered():
             told = availability(entry, _reclaimable())
@@ -103,8 +106,15 @@ def _labels() -> dict[str, str]:
                 name = f"{name} ({entry.id})"
             state = f"{told.short}, does not fit" if told.fits is False else told.short
             labels[entry.id] = f"{name}{_SEPARATOR}{state}"
-        st.session_state["model_labels"] = labels
-    return st.session_state["model_labels"]
+        st.session_state[filled] = labels
+    return st.session_state[filled]
+
+
+def _fits_known() -> bool:
+    try:
+        return place_is_known()
+    except ModelError:  # a setting is wrong; the note says which
+        return False
 
 
 def _reclaimable() -> int:

@@ -22,7 +22,7 @@ from reagent_core.catalogue import (
     HubEntry,
     ServerEntry,
 )
-from reagent_core.converted import conversion_bytes, file_sha256, folder_of, is_intact
+from reagent_core.converted import conversion_bytes, folder_of, is_intact, known_sha256
 from reagent_core.errors import ModelError
 from reagent_core.gguf_file import read_gguf
 from reagent_core.hardware import BYTES, Place, place, place_is_known
@@ -85,15 +85,25 @@ def check_fits(name: str, count: int | None, where: Place) -> None:
     Raises:
         ModelError: it does not; the sentence gives the numbers.
     """
-    needs = None if count is None else needed_bytes(count, where.dtype)
-    if count is None or needs is None or needs <= where.free_bytes:
+    why = why_not_fitting(name, count, where)
+    if why is None:
         return
     half = " in half the memory with REAGENT_DTYPE=bfloat16," if where.dtype == "float32" else ""
     raise ModelError(
-        f"{name} does not fit in memory: its {millions(count)} parameters in "
-        f"{where.dtype}, and room to work, need {_gib(needs)}, and {_gib(where.free_bytes)} are "
-        f"free on {where.device}. Choose a smaller model, free memory, or run it{half} or behind "
-        "a server."
+        f"{why} Choose a smaller model, free memory, or run it{half} or behind a server."
+    )
+
+
+def why_not_fitting(name: str, count: int | None, where: Place) -> str | None:
+    """The numbers in a sentence, where a model of `count` parameters does not fit; None where it
+    does, or nobody knows its size."""
+    needs = None if count is None else needed_bytes(count, where.dtype)
+    if count is None or needs is None or needs <= where.free_bytes:
+        return None
+    return (
+        f"{name} does not fit in memory: its {millions(count)} parameters in {where.dtype}, and "
+        f"room to work, need {_gib(needs)}, and {_gib(where.free_bytes)} are free on "
+        f"{where.device}."
     )
 
 
@@ -174,11 +184,13 @@ def _text(entry: Entry, download: int | None, needs: int | None, free: int) -> s
 
 def _conversion(entry: GGUFEntry) -> str:
     count = read_gguf(entry.path).parameters
-    if is_intact(folder_of("gguf", file_sha256(entry.path))):
+    # Nobody waits here until a file of gigabytes is hashed.
+    sha256 = known_sha256(entry.path)
+    if sha256 is not None and is_intact(folder_of("gguf", sha256)):
         return "On disk"
     return (
-        f"On disk; is converted once, which takes {_gib(conversion_bytes(4 * count))} of memory "
-        f"and {decimal(4 * count)} of disk"
+        "On disk; is converted once, at its first use, which takes "
+        f"{_gib(conversion_bytes(4 * count))} of memory and {decimal(4 * count)} of disk"
     )
 
 

@@ -216,7 +216,9 @@ def _run(request: Request, bar: Bar) -> Explanation:
     )
     scorer = models.load(request.model)
     if scorer.requests_for(1, 1):
-        bar.console.print(_announced(request, scorer))
+        # Into a file or a pipe lines are not broken: other programs read them.
+        piped = not bar.console.is_terminal
+        bar.console.print(_announced(request, scorer), markup=False, soft_wrap=piped)
 
     from reagent_core.explain import explain
 

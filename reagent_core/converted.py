@@ -25,6 +25,9 @@ _FORMAT = 1
 _MANIFEST = "manifest.json"
 _LOCK_SECONDS = 600
 
+# Files that were hashed: their state then, and their SHA-256.
+_hashes: dict[Path, tuple[tuple[int, int], str]] = {}
+
 Converter = Callable[[Path, Path], None]
 
 
@@ -108,15 +111,30 @@ def file_sha256(file: Path) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    stat = file.stat()
-    return _sha256(file, stat.st_size, stat.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=256)
-def _sha256(file: Path, size: int, mtime_ns: int) -> str:
-    # Size and time are not read here: they make a changed file another entry of the cache.
+    known = known_sha256(file)
+    if known is not None:
+        return known
+    state = _state(file)
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    _hashes[file] = state, found
+    return found
+
+
+def known_sha256(file: Path) -> str | None:
+    """The SHA-256 of a file where this process has read it and it has not changed since.
+
+    Raises:
+        OSError: it is not there.
+    """
+    state, sha256 = _hashes.get(file, (None, None))
+    return sha256 if state == _state(file) else None
+
+
+def _state(file: Path) -> tuple[int, int]:
+    """Size and time: they change with the file."""
+    stat = file.stat()
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _fill(folder: Path, gguf: Path, convert: Converter) -> None:

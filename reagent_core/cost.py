@@ -118,6 +118,8 @@ def estimate(prompt: Prompt, request: Request, scorer: Scorer, speed: Speed | No
         places = len(prompt.free_positions)
         forwards += places
         tokens += places * LOOKED_AT * FOLLOWING
+        behind = (min(FOLLOWING, length - 1 - place) for place in prompt.free_positions)
+        requests += sum(scorer.requests_for(LOOKED_AT, reads) for reads in behind if reads)
     seconds = None
     if speed is not None:
         seconds = forwards * speed.forward_seconds + tokens / speed.tokens_per_second

@@ -21,7 +21,7 @@ from reagent_core.facts import FACT_UNITS, facts_of
 from reagent_core.meter import Meter
 from reagent_core.prompt import Prompt, build_prompt
 from reagent_core.reagent import context_units, run
-from reagent_core.replacers.choose import make_replacer
+from reagent_core.replacers.choose import check_replacer, make_replacer
 from reagent_core.request import GivenText, Request, WholeAnswer
 from reagent_core.scorers.base import (
     LEAST_SHARED,
@@ -250,6 +250,7 @@ def check_capabilities(request: Request, can: Capabilities) -> None:
             f"{request.config.top_k}. Lower top k.",
             "settings",
         )
+    check_replacer(request.config, can)
 
 
 def check_seen(original: Readings) -> None:

@@ -199,7 +199,7 @@ def _origin(explanation: Explanation, *, stored: bool) -> str:
     config, counts = explanation.config, explanation.counts
     work = f"{counts.sequences:,} sequences in {explanation.seconds:,.1f} s"
     if counts.requests:
-        work += f", {counts.requests:,} requests"
+        work += f", {counts.requests:,} requests, {counts.tokens:,} tokens"
     helper = explanation.replacer_model
     how = f"preset {preset_of(config) or 'none'}"
     if explanation.method != REAGENT:

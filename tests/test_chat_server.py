@@ -7,6 +7,7 @@ The server is `tests.fake_server`: France makes it Paris (0.8), Spain Madrid (0.
 from __future__ import annotations
 
 import json
+import logging
 import math
 
 import pytest
@@ -95,6 +96,18 @@ def test_what_a_chat_cannot_give_is_refused_in_words() -> None:
             explain_now(request(target=GivenText(text=" Rome")), scorer)
         with pytest.raises(InputError, match=r"ranks up to 2, .* top 3\. Lower top k"):
             explain_now(request(config=CONFIG.model_copy(update={"top_k": 3})), scorer)
+        reranked = CONFIG.model_copy(update={"replacer": "causal_lm_reranked"})
+        with pytest.raises(InputError, match="Choose causal_lm, masked_lm or uniform") as caught:
+            explain_now(request(config=reranked), scorer)
+        assert caught.value.field == "settings"
+        assert len(fake.asked) == 1  # to find out what it can do: no answer was paid for
+
+
+def test_a_server_of_no_known_dialect_is_asked_as_a_chat() -> None:
+    with fake_server() as fake:
+        scorer = connect(fake.entry(dialect="auto"))
+        assert scorer.capabilities.first_only
+        assert fake.seen == ["/v1/models", "/v1/completions", "/v1/chat/completions"]
 
 
 def test_a_server_without_alternatives_is_refused() -> None:
@@ -152,7 +165,10 @@ def test_a_budget_stops_the_run_and_keeps_what_it_has() -> None:
         assert part.trace
 
 
-def test_no_key_is_found_in_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_key_is_found_in_what_is_kept(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("A_SERVERS_KEY", "sk-planted-0123456789")
     echo = spoiled(500, "Bearer sk-planted-0123456789", Retry_After="0")
     with fake_server() as fake:
@@ -162,7 +178,8 @@ def test_no_key_is_found_in_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
         assert set(fake.keys) == {"Bearer sk-planted-0123456789"}
         assert part.status == "interrupted"
         told = dump(part) + repr(server_info(entry)) + json.dumps(entry.model_dump())
-        assert "planted" not in told
+        assert "/v1/chat/completions" in caplog.text  # requests are logged
+        assert "planted" not in told + caplog.text + " ".join(fake.seen)
 
 
 def test_a_server_that_is_not_there_is_said_before_anything_is_asked() -> None:

@@ -10,12 +10,15 @@ import pytest
 
 from reagent_core import bundled, models
 from reagent_core.availability import availability
-from reagent_core.converted import converted_folder
+from reagent_core.config import Config
+from reagent_core.converted import converted_folder, known_sha256
 from reagent_core.errors import ModelError
+from reagent_core.explain import explain_now
 from reagent_core.gguf_conversion import convert
 from reagent_core.gguf_file import GGUFFile, read_gguf
-from reagent_core.request import ModelInfo
+from reagent_core.request import ModelInfo, Request
 
+QUICK = Config(selection="balanced", ratio=0.2, probes=1, min_steps=10, max_steps=10)
 HIDDEN, LAYERS, INNER = 32, 1, 48
 
 
@@ -86,6 +89,7 @@ def test_the_header_is_read_as_the_library_reads_it() -> None:
 def test_it_is_converted_once_and_loaded(tmp_path: Path, cache: Path) -> None:
     file = write(tmp_path / "tiny.gguf")
     assert "is converted once" in availability(models.resolve(str(file))).text
+    assert known_sha256(file) is None  # to say so it was not read
     scorer = models.load(str(file))
     assert scorer.info == models.model_info(str(file))
     assert scorer.info.id == str(file)
@@ -94,7 +98,13 @@ def test_it_is_converted_once_and_loaded(tmp_path: Path, cache: Path) -> None:
     texts = [scorer.tokenizer.decode([i]) for i in ids]
     assert texts == ["the", " ", "4", "2"]
     (folder,) = (each for each in cache.iterdir() if each.is_dir())
-    assert availability(models.resolve(str(file))).short == "on disk"
+    assert availability(models.resolve(str(file))).text.startswith("On disk; takes")
+    # It can be explained, as any model.
+    request = Request(prompt="the 42 the", max_new_tokens=1, config=QUICK)
+    found = explain_now(request, scorer)
+    assert found.status == "complete" and found.model == scorer.info
+    assert [unit.text for unit in found.units] == ["the", " ", "4", "2", " ", "the"]
+    assert all(unit.effect is not None for unit in found.units)
 
     def convert_again(gguf: Path, folder: Path) -> None:
         raise AssertionError("converted twice")

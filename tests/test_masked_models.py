@@ -12,6 +12,8 @@ from huggingface_hub import constants
 from reagent_core import models
 from reagent_core.config import Config
 from reagent_core.errors import InputError, ModelError
+from reagent_core.hardware import Place
+from reagent_core.replacers import masked_models
 from reagent_core.replacers.masked_models import load_masked_model, replacer_model_info
 from tests.fake_server import fake_server
 from tests.hub_server import SHA, refusing, serving
@@ -110,6 +112,31 @@ def test_a_tokenizer_without_a_mask_is_refused(saved: Path, tmp_path: Path) -> N
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     with pytest.raises(ModelError, match="has no mask token"):
         load_masked_model(str(tmp_path))
+
+
+def test_it_goes_where_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save("roberta", tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("REAGENT_DEVICE", "cpu")
+    assert load_masked_model(str(tmp_path)).model.device.type == "cpu"
+
+
+def test_what_does_not_fit_is_refused_with_numbers_and_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save("roberta", tmp_path)
+    monkeypatch.setattr(masked_models, "place", lambda: Place("cpu", "bfloat16", 2**29))
+
+    def tried(*_: object, **__: object) -> None:
+        raise AssertionError("tried")
+
+    monkeypatch.setattr("transformers.AutoModelForMaskedLM.from_pretrained", tried)
+    numbers = r"in float32, .* need 1\.0 GiB, and 0\.5 GiB are free"
+    with pytest.raises(InputError, match=numbers) as caught:
+        load_masked_model(str(tmp_path))
+    assert caught.value.field == "settings" and "causal_lm" in str(caught.value)
 
 
 def test_a_folder_without_a_model_is_said(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 
 import pytest
@@ -75,6 +76,20 @@ def test_a_reply_that_drips_is_given_up() -> None:
         ask(fake, patience_s=1.0)
 
 
+def test_a_server_that_was_silent_once_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "_backoff", lambda state: 0.0)
+    asked_again = threading.Event()
+
+    def silent(number: int) -> None:
+        if number:
+            asked_again.set()
+        else:
+            asked_again.wait(30)
+
+    with fake_server(spoil=silent) as fake:
+        assert ask(fake, patience_s=2.0).requests == 2
+
+
 def test_a_server_that_wants_a_long_rest_is_not_asked_before() -> None:
     busy = spoiled(429, "Quota", Retry_After="3600")
     with fake_server(spoil=lambda number: busy) as fake:
@@ -123,8 +138,6 @@ def test_a_budget_is_kept_to_the_request() -> None:
 
 def test_as_many_requests_at_a_time_as_configured() -> None:
     """A wave of four that all wait for each other only ends if they are out together."""
-    import threading
-
     meeting = threading.Barrier(4, timeout=30)
 
     def meet(number: int) -> None:

@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from reagent_core.config import Config
+from reagent_core.cost import estimate
 from reagent_core.errors import ModelError
 from reagent_core.explain import explain_now
+from reagent_core.prompt import build_prompt
 from reagent_core.request import AnswerTokens, GivenText, Request, WholeAnswer
 from reagent_core.scorers.servers.connect import connect
 from reagent_core.scorers.servers.vllm import VLLMScorer
@@ -112,6 +114,16 @@ def test_it_gives_what_the_model_itself_gives(
         assert [step.rank for step in ours.trace] == [step.rank for step in theirs.trace]
         assert not any(step.bounded for step in ours.trace)
     assert there.counts.requests > 0
+
+
+@pytest.mark.parametrize("replacer", ["causal_lm", "causal_lm_reranked"])
+def test_the_requests_said_before_are_about_those_made(server: FakeServer, replacer: str) -> None:
+    scorer = connected(server)
+    config = CONFIG.model_copy(update={"replacer": replacer})
+    request = Request(prompt=PROMPT, max_new_tokens=1, config=config)
+    cost = estimate(build_prompt(PROMPT, scorer.tokenizer), request, scorer, None)
+    made = explain_now(request, scorer).counts
+    assert 0.7 < cost.requests / made.requests < 1.5
 
 
 def spoil(server: FakeServer, change: Callable[[dict[str, Any]], None]) -> None:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reagent_core import models
+from reagent_core.availability import folder_parameters, why_not_fitting
 from reagent_core.catalogue import ServerEntry
 from reagent_core.config import Config
 from reagent_core.errors import InputError, ModelError
+from reagent_core.hardware import Place, place
 from reagent_core.request import ModelInfo
 
 if TYPE_CHECKING:
@@ -44,8 +47,11 @@ def replacer_model_info(config: Config) -> ModelInfo | None:
 def load_masked_model(name: str) -> MaskFiller:
     """The masked model of a local folder or hub id; downloaded if need be, loaded once.
 
+    It goes where explained models go, in float32. The last two stay in memory, beside those.
+
     Raises:
-        InputError: it can neither be found on this machine nor be downloaded (field "settings").
+        InputError: it can neither be found on this machine nor be downloaded, or does not fit in
+            memory (field "settings").
         ModelError: it cannot be loaded; the sentence says why.
     """
     with _about_the_settings(name):
@@ -67,12 +73,12 @@ def _about_the_settings(name: str) -> Iterator[None]:
 
 @lru_cache(maxsize=2)  # hundreds of megabytes each
 def _loaded(folder: Path, info: ModelInfo) -> MaskFiller:
+    where = _place_for(folder, info)
     import torch
     from transformers import AutoModelForMaskedLM, AutoTokenizer
     from transformers.utils import logging
 
     from reagent_core.replacers.mask_filler import MaskFiller
-    from reagent_core.scorers.devices import best_device
 
     try:
         with ExitStack() as quiet:
@@ -100,4 +106,21 @@ def _loaded(folder: Path, info: ModelInfo) -> MaskFiller:
             f"The model in {folder} lacks weights, among them '{sorted(report['missing_keys'])[0]}'"
             ": it was not saved as a masked language model. Choose one that was."
         )
-    return MaskFiller.of(model.to(best_device()), tokenizer, info)
+    return MaskFiller.of(model.to(where.device), tokenizer, info)
+
+
+def _place_for(folder: Path, info: ModelInfo) -> Place:
+    """Where the model goes.
+
+    Raises:
+        InputError: it does not fit there.
+        ModelError: its weights cannot be read, or an environment variable names no such device.
+    """
+    where = replace(place(), dtype="float32")
+    why = why_not_fitting(info.id, folder_parameters(folder), where)
+    if why is not None:
+        raise InputError(
+            f"{why} Free memory, or choose a smaller masked model, or causal_lm as replacer.",
+            "settings",
+        )
+    return where

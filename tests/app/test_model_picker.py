@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,7 +63,8 @@ def pick(test: AppTest, value: str) -> AppTest:
 def note(test: AppTest) -> str:
     """What stands under the field (Markdown's backslashes taken away)."""
     captions = [caption.value.replace("\\", "") for caption in test.caption]
-    return next(text for text in captions if "forward passes" not in text)  # that is the cost
+    costs = re.compile(r"about .* (forward passes|tokens)")
+    return next(text for text in captions if not costs.fullmatch(text))
 
 
 def problem(test: AppTest) -> str:
@@ -82,6 +84,29 @@ def test_it_offers_the_list_with_what_each_one_takes(monkeypatch: pytest.MonkeyP
     assert "of memory" in note(test) and shipped()[0].good_for in note(test)
 
 
+def test_the_list_tells_what_fits_as_soon_as_the_gpu_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = False
+    monkeypatch.setattr("components.model_picker.place_is_known", lambda: known)
+    monkeypatch.setattr("reagent_core.availability.place_is_known", lambda: known)
+    monkeypatch.setattr(
+        "reagent_core.availability.place", lambda: Place("cuda", "float16", 4 * 2**30)
+    )
+    test = page()
+    model = test.selectbox(key="model")
+    assert not any("does not fit" in option for option in model.options)
+    before = model.options[-1]
+    model.set_value(shipped()[-1].id).run()
+    known = True
+    test.run()
+    model = test.selectbox(key="model")
+    assert model.options[-1] == f"{before}, does not fit"
+    assert shipped()[-1].good_for in note(test)
+    model.set_value(before).run()  # a browser may still send the label of before
+    assert shipped()[-1].good_for in note(test)
+
+
 def test_a_folder_that_is_typed_is_explained(tmp_path: Path) -> None:
     from tests.tiny_models import tiny_model
     from tests.trained_tokenizers import byte_level
@@ -92,6 +117,57 @@ def test_a_folder_that_is_typed_is_explained(tmp_path: Path) -> None:
     assert not test.error and "On disk; takes" in note(test)
     kept = runs.explanation_store().get(test.query_params["run"])
     assert kept.model.id == str(tmp_path / "tiny")
+
+
+def test_a_gguf_file_that_is_typed_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reagent_core import converted
+    from reagent_core.gguf_conversion import convert
+    from tests.test_gguf import write
+
+    def in_this_process(what: str, weights_bytes: int, gguf: Path, folder: Path) -> None:
+        convert(gguf, folder)
+
+    monkeypatch.setattr(converted, "_convert_in_child", in_this_process)
+    monkeypatch.setenv("REAGENT_CACHE_DIR", str(tmp_path / "cache"))
+    file = write(tmp_path / "tiny.gguf")
+    test = page()
+    test.segmented_control(key="preset").set_value("quick").run()
+    test = pick(test, str(file))
+    assert not test.error and "On disk; takes" in note(test)
+    kept = runs.explanation_store().get(test.query_params["run"])
+    assert (kept.model.id, kept.status) == (str(file), "complete")
+
+
+def test_a_vllm_server_of_ones_own_list_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.fake_server import fake_server
+    from tests.test_vllm_dialect import vllm_over
+    from tests.tiny_models import tiny_scorer
+    from tests.trained_tokenizers import byte_level
+
+    byte_level().save_pretrained(tmp_path / "tokenizer")
+    served = {"id": "tiny", "owned_by": "vllm", "root": str(tmp_path / "tokenizer")}
+    with fake_server(served=served, completions=vllm_over(tiny_scorer("llama"))) as fake:
+        listed = tmp_path / "models.toml"
+        listed.write_text(
+            f'[[model]]\nkind = "server"\nid = "ours"\nname = "Our vLLM"\nurl = "{fake.url}"\n'
+            'good_for = "Tests."\n'
+        )
+        monkeypatch.setenv("REAGENT_MODELS", str(listed))
+        test = page()
+        assert "Our vLLM · on a server" in test.selectbox(key="model").options
+        test.segmented_control(key="preset").set_value("quick").run()
+        test = pick(test, "ours")
+    assert not test.error
+    assert "Runs on the server" in note(test)
+    assert "Tells the probability of any token; explains whole answers. Tests." in note(test)
+    counts = runs.explanation_store().get(test.query_params["run"]).counts
+    assert counts.requests > 0
+    told = f"{counts.requests:,} requests were sent to the server; the prompts scored had "
+    assert any(each.value.startswith(f"{told}{counts.tokens:,}") for each in test.caption)
 
 
 @pytest.mark.parametrize(

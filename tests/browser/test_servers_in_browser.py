@@ -78,4 +78,4 @@ def test_a_prompt_is_explained_by_a_server_and_a_lost_server_leaves_what_was_fou
     expect(main.get_by_text("cannot be reached")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("What you see was found until then.")).to_be_visible()
     expect(prompt_strip(page)).to_contain_text("longest river")
-    assert KEY not in page.content()
+    assert KEY not in page.content() + page.url

@@ -33,6 +33,8 @@ from reagent_core.scorers.servers.failures import (
 
 CONNECT_S = 5.0  # to be told soon that nobody is there
 REPLY_S = 120.0  # a slow machine reads a long prompt
+# A silent server is given up a little before a reply is overdue, so that it can be asked again.
+_SILENT = 0.9
 ATTEMPTS = 5
 _POLL_S = 0.05
 _SHOWN = 200  # characters of what a server said
@@ -75,7 +77,6 @@ class Server:
             base_url=entry.url,
             api_key=self._key or "none",
             max_retries=0,  # `Session` waits, so that a cancel ends the waiting
-            timeout=openai.Timeout(REPLY_S, connect=CONNECT_S),
             # Prompts go to the address that is configured and to no other.
             http_client=openai.DefaultHttpxClient(follow_redirects=False),
         )
@@ -83,18 +84,20 @@ class Server:
         self._client.organization = self._client.project = None
         self._client._custom_headers = {}
 
-    def send(self, ask: Ask, reply: TypeAdapter[Reply]) -> Reply:
-        """One attempt.
+    def send(self, ask: Ask, reply: TypeAdapter[Reply], silence_s: float) -> Reply:
+        """One attempt, given up after `silence_s` seconds in which nothing came.
 
         Raises:
             openai.APIError, BadReply: what went wrong, for `Session` to judge.
         """
         path = self._address(ask.path)
+        limit = openai.Timeout(silence_s, connect=CONNECT_S)
+        client = self._client
         try:
             raw: object = (
-                self._client.get(path, cast_to=object)
+                client.get(path, cast_to=object, options={"timeout": limit})
                 if ask.body is None
-                else self._client.post(path, cast_to=object, body=ask.body)
+                else client.post(path, cast_to=object, body=ask.body, options={"timeout": limit})
             )
         except ValueError as error:  # not JSON, or cut short
             raise BadReply(str(error)) from None
@@ -243,7 +246,8 @@ class _Try(threading.Thread):
     def _once(self) -> Any:
         self._session.count()
         self._sent, self._waiting = time.monotonic(), 0.0
-        return self._session.server.send(self._ask, self._reply)
+        session = self._session
+        return session.server.send(self._ask, self._reply, _SILENT * session.patience_s)
 
     def result(self) -> Any:
         """Wait for it, in the caller's thread, no longer than until cancelled or overdue."""
