@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reagent_core.coarse import FINE_UNITS, MOST_UNITS, OPENED, WINDOWS
+from reagent_core.coarse import FINE_UNITS, OPENED, WINDOWS, goes_coarse_to_fine
 from reagent_core.config import Config
 from reagent_core.facts import FACT_DRAWS, FACT_UNITS, INNER_UNITS
 from reagent_core.masks import round_steps
@@ -84,7 +84,7 @@ def estimate(prompt: Prompt, request: Request, scorer: Scorer, speed: Speed | No
     # An encoder reads every token in the light of those behind it, so nothing is shared.
     shared = first if first >= 16 and not prompt.closed else 0
     sequences, tokens, forwards = 1.0, 0.0, 0.0
-    if n > MOST_UNITS:  # a sequence shares half of the prompt on average
+    if goes_coarse_to_fine(n, config):  # a sequence shares half of the prompt on average
         sequences += WINDOWS + OPENED * max(1, n // WINDOWS // 20)
         shared, n = 0 if prompt.closed else (first + length) // 2, FINE_UNITS
     width = length - shared + answer - 1
