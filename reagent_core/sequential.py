@@ -9,10 +9,9 @@ interval is right by itself, and whatever the dependence between looks and units
 - One end of each unit's interval, which one being fixed beforehand, holds for all units and at all
   looks together with the probability `CONFIDENCE` (95%); both ends of all do with 90%.
 - To tell units from the rest takes the lower end of each of them and the upper end of every other.
-  For strongest units that are fixed beforehand a run is wrong once in twenty times at most. They are
-  not: the run takes those that look strongest, one to five of them. For that at most once in ten is
-  certain; tests/test_sequential.py counts how often runs over equal units, where whatever is told
-  apart is wrong, are.
+  For units that are named beforehand a run is wrong once in twenty times at most. They are not: the
+  run takes those that look strongest, one to five of them. For that at most once in ten is certain;
+  tests/test_sequential.py counts how often runs over equal units tell some apart.
 """
 
 from __future__ import annotations

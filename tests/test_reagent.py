@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from reagent_core.config import Config
+from reagent_core.config import PRESETS, Config
 from reagent_core.errors import Cancelled
 from reagent_core.masks import unit_mask
 from reagent_core.meter import Meter
@@ -26,7 +28,7 @@ from reagent_core.replacers.uniform import UniformReplacer
 from reagent_core.scorers.base import Scorer
 from reagent_core.target import Targets
 from tests.reference import reference
-from tests.tiny import WORDS, TinyScorer
+from tests.tiny import WORDS, Rule, TinyScorer, capital
 
 PARIS = WORDS.index("paris")
 FRANCE = "the capital of france is"
@@ -182,15 +184,28 @@ def test_equal_prompts_are_scored_once() -> None:
     assert meter.counts().tokens == 2 * meter.counts().sequences
 
 
-def test_little_is_computed_for_nothing_when_probes_stop() -> None:
-    scorer = TinyScorer()
-    prompt = build_prompt(FRANCE, scorer.tokenizer)
+def rarely(words: Sequence[str]) -> dict[str, float]:
+    """Among the first three after one prompt in twenty."""
+    return {"paris": 0.01 if zlib.crc32(" ".join(words).encode()) % 20 else 0.9}
+
+
+@pytest.mark.parametrize("rule", [capital, rarely])
+@pytest.mark.parametrize(
+    "config", [Config(min_steps=10, max_steps=100), PRESETS["paper"]], ids=["own", "paper"]
+)
+def test_little_is_computed_for_nothing_when_probes_stop(config: Config, rule: Rule) -> None:
+    scorer = TinyScorer(rule)
+    prompt = build_prompt("a big red green blue city in france is", scorer.tokenizer)
     substitute = UniformReplacer(scorer.tokenizer).prepare(prompt)
     for seed in range(5):
         meter = Meter(scorer, Targets((PARIS,), ((0, 1),)))
-        config = Config(probes=3, min_steps=10, max_steps=100, seed=seed)
-        kept = sum(len(events) for events in run(prompt, substitute, meter, config))
+        seeded = config.model_copy(update={"seed": seed})
+        events = [e for part in run(prompt, substitute, meter, seeded) for e in part]
+        kept = len(events) + sum(int(event.ranks[0] > 0) for event in events)  # stop tests, too
+        assert sum(event.stopped[0] for event in events) == config.probes
         assert meter.discarded / (kept + meter.discarded) < 0.25
+        if rule is rarely:
+            assert meter.discarded, "nothing was at stake"
 
 
 def test_a_span_needs_all_its_tokens_and_a_foil_needs_to_be_beaten() -> None:
