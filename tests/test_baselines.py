@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,7 +11,6 @@ from sklearn.linear_model import LassoCV
 
 from reagent_core.baselines.attribute import attribute, default_budget
 from reagent_core.baselines.methods import METHODS, PUBLISHED, method_named
-from reagent_core.baselines.replacing import LEAST_MASKS
 from reagent_core.coarse import MOST_UNITS
 from reagent_core.config import PRESETS, Config, Granularity, Selection
 from reagent_core.continued import answer_before
@@ -144,16 +142,17 @@ def test_a_run_of_a_few_steps_is_not_enough_for_the_surrogate() -> None:
     assert effects(found) == pytest.approx([0, 0, 0, LOSS, 0], abs=0.05)
 
 
-def test_the_surrogate_takes_the_published_run_of_a_long_prompt() -> None:
+def test_the_surrogate_takes_the_published_run_of_a_long_prompt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("reagent_core.baselines.replacing.LEAST_MASKS", 5)
     text = " ".join(["a big red green city in one"] * 30)
-    late = Homely(
-        lambda words: {"paris": 0.01 if zlib.crc32(" ".join(words).encode()) % 8 else 0.9}
-    )
+    sure = Homely(lambda words: {"paris": 0.5})
     request = Request(prompt=text, target=GivenText(text="paris"), config=PRESETS["paper"])
-    run = explain_now(request, late)
-    assert len(run.units) > MOST_UNITS and len(run.trace) >= LEAST_MASKS
-    found = attribute(method_named("surrogate"), request, late, run=run)
-    assert f"fitted to {len(run.trace)} masks of ReAGent's run" in found.verdict.text
+    run = explain_now(request, sure)
+    assert len(run.units) > MOST_UNITS and len(run.trace) == 5
+    found = attribute(method_named("surrogate"), request, sure, run=run)
+    assert "fitted to 5 masks of ReAGent's run" in found.verdict.text
 
 
 def test_with_a_budget_of_its_own_the_surrogate_reads_its_own_masks() -> None:

@@ -145,7 +145,7 @@ def test_what_was_computed_in_vain_is_told() -> None:
     line = "200 sequences in 3.2 s, 9% of them for probes that had stopped"
     assert line in " ".join(screen(wasted, terminal=False, width=300).split())
     assert "had stopped" not in screen(found, terminal=False)
-    rows = "For probes that had stopped</th><td dir="auto">9%"
+    rows = '<th>For probes that had stopped</th><td dir="auto">9%'
     assert rows in html_report(wasted) and "had stopped" not in html_report(found)
 
 
