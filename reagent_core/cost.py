@@ -17,7 +17,7 @@ from reagent_core.config import Config
 from reagent_core.facts import FACT_DRAWS, FACT_UNITS, INNER_UNITS
 from reagent_core.masks import round_steps
 from reagent_core.prompt import Prompt
-from reagent_core.reagent import chunk_size
+from reagent_core.reagent import chunk_size, times_larger
 from reagent_core.replacers.reranked import FOLLOWING, LOOKED_AT
 from reagent_core.request import AnswerTokens, Request, WholeAnswer
 from reagent_core.scorers.base import Scorer
@@ -89,13 +89,15 @@ def estimate(prompt: Prompt, request: Request, scorer: Scorer, speed: Speed | No
         shared, n = 0 if prompt.closed else (first + length) // 2, FINE_UNITS
     width = length - shared + answer - 1
     size = scorer.batch_size(length + answer - 1, answer, shared)
+    all_of_it = length + answer - 1
+    larger = times_larger(scorer, scorer.batch_size(all_of_it, answer), all_of_it)
     distinct = _distinct_share(n, config)
     steps = _steps(n, config)
     # The prompt itself is read first.
     requests = scorer.requests_to_prepare(length) + scorer.requests_for(1, answer)
     start = 0
     while start < steps:
-        made = min(chunk_size(start, config), steps - start)
+        made = min(chunk_size(start, config, larger), steps - start)
         fresh = made * config.probes * distinct
         forwards += math.ceil(fresh / size)
         requests += scorer.requests_for(math.ceil(fresh), answer)
