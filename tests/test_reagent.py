@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from reagent_core.config import PRESETS, Config
+from reagent_core.config import PRESETS, Config, PresetName
 from reagent_core.errors import Cancelled
 from reagent_core.masks import unit_mask
 from reagent_core.meter import Meter
@@ -190,6 +190,63 @@ def test_chunks_grow_with_the_device_but_never_past_a_look() -> None:
     assert ends == look_steps(SETTLING)
     assert max(chunk_size(start, SETTLING) for start in range(100)) == 16
     assert times_larger(scorer, 1024 // 9, 9) == 1  # a processor's forward
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 7])
+@pytest.mark.parametrize("name", ["quick", "standard"])
+@pytest.mark.parametrize("text", [FRANCE, "a big city in spain is"])
+def test_a_run_until_settled_equals_the_plain_loop_as_far_as_it_goes(
+    text: str, name: PresetName, chunk: int | None
+) -> None:
+    config, scorer = PRESETS[name], TinyScorer()
+    prompt = build_prompt(text, scorer.tokenizer)
+    substitute = CausalLMReplacer(scorer).prepare(prompt)
+    meter = Meter(scorer, Targets((PARIS,), ((0, 1),)))
+    found = [e for events in run(prompt, substitute, meter, config, chunk) for e in events]
+    last = 1 + max(event.step for event in found)
+    assert last in look_steps(config)
+    plainly = {"until": "stop_test", "min_steps": last, "max_steps": last}
+    expected = reference(scorer, prompt, substitute, [PARIS], config.model_copy(update=plainly))
+    found.sort(key=lambda event: event.probe)
+    assert len(found) == len(expected) == config.probes * last
+    for event, step in zip(found, expected, strict=True):
+        assert (event.probe, event.step) == (step.probe, step.step)
+        assert np.flatnonzero(event.replaced).tolist() == step.replaced
+        assert event.probabilities[0] == step.probability
+        assert event.scores[0] == pytest.approx(step.scores, abs=1e-12)
+        assert (event.ranks[0] or None) == step.rank
+
+
+def test_stop_tests_of_several_targets_take_turns_and_end_each_by_itself() -> None:
+    """Which word is the likeliest depends on the prompt alone, by chance."""
+    answer = ("paris", "is", "big")
+
+    def rule(words: Sequence[str]) -> dict[str, float]:
+        return {(*answer, "london")[zlib.crc32(" ".join(words).encode()) % 4]: 0.6}
+
+    scorer = TinyScorer(rule)
+    prompt = build_prompt("a big red green blue city in spain is", scorer.tokenizer)
+    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt)
+    ids = tuple(map(WORDS.index, answer))
+    meter = Meter(scorer, Targets(ids, ((0, 3), (0, 1), (1, 2), (2, 3))))
+    config = Config(probes=3, min_steps=4, max_steps=40, top_k=1)
+    events = [e for part in run(prompt, substitute, meter, config) for e in part]
+    went_on = 0
+    for probe in range(3):
+        own = [event for event in events if event.probe == probe]
+        assert sum(int((event.ranks > 0).sum()) for event in own) <= len(own)
+        assert all((event.step + 1) % 4 == 0 for event in own if event.ranks.any())
+        for target in range(4):
+            stops = [i for i, event in enumerate(own) if event.stopped[target]]
+            assert len(stops) <= 1
+            if not stops:
+                assert len(own) == config.max_steps
+                continue
+            frozen, later = own[stops[0]].scores, own[stops[0] + 1 :]
+            assert all((event.scores[target] == frozen[target]).all() for event in later)
+            assert not any(event.ranks[target] for event in later)
+            went_on += bool(later) and bool((later[-1].scores != frozen).any())
+    assert went_on, "no target outlived another"
 
 
 @settings(max_examples=25, deadline=None)
