@@ -59,12 +59,21 @@ class Recorder:
         return self._scorer.score(inputs, targets, prefix)
 
 
+def finish(device: torch.device) -> None:
+    """Wait for what a GPU has been told to do; a processor has done it."""
+    if device.type != "cpu":
+        getattr(torch, device.type).synchronize()
+
+
 @torch.inference_mode()
 def bare(model: Any, calls: Sequence[Call]) -> float:
     """Tokens a second of the model alone, logits of the read places included."""
+    finish(model.device)
     started = time.perf_counter()
     for inputs, reads in calls:
-        model(input_ids=torch.from_numpy(inputs), use_cache=False, logits_to_keep=reads)
+        ids = torch.from_numpy(inputs).to(model.device)
+        model(input_ids=ids, use_cache=False, logits_to_keep=reads)
+    finish(model.device)
     return sum(inputs.size for inputs, _ in calls) / (time.perf_counter() - started)
 
 

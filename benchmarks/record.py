@@ -13,6 +13,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from reagent_core.hardware import place
+
 RESULTS = Path(__file__).parent / "results"
 
 Value = str | int | float | None
@@ -22,13 +24,15 @@ _PACKAGES = ("torch", "transformers")
 
 
 class Machine(BaseModel):
-    """Where it ran. `memory_gib`: of the whole machine."""
+    """Where it ran. `memory_gib`: of the whole machine. `device`: what the models are run on where
+    it is not the processor."""
 
     cpu: str
     cores: int
     memory_gib: float
     system: str
     versions: dict[str, str]
+    device: str | None = None
 
 
 class Result(BaseModel):
@@ -80,7 +84,7 @@ def markdown(result: Result) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in where.versions.items())
     measured = (
         f"`{result.command}`, {result.date}: {where.cpu}, {where.cores} cores, "
-        f"{where.memory_gib:.0f} GiB; {versions}."
+        f"{where.memory_gib:.0f} GiB{f', {where.device}' if where.device else ''}; {versions}."
     )
     return "\n".join([*lines, "", *(f"- {note}" for note in [*result.notes, measured])])
 
@@ -96,7 +100,17 @@ def machine() -> Machine:
             "Python": platform.python_version(),
             **{package: version(package) for package in _PACKAGES},
         },
+        device=_device(),
     )
+
+
+def _device() -> str | None:
+    name = place().device
+    if name == "cpu":
+        return None
+    import torch
+
+    return torch.cuda.get_device_name(name) if name.startswith("cuda") else name
 
 
 def _cpu() -> str:

@@ -46,7 +46,7 @@ def _seconds(wanted: Asked) -> float | None:
     )
     if found is None or own is None or own.seconds is None or standard is None:
         return None
-    from reagent_core.coarse import MOST_UNITS
+    from reagent_core.coarse import goes_coarse_to_fine
     from reagent_core.prompt import build_prompt
     from reagent_core.replacers.reranked import FOLLOWING, LOOKED_AT
     from reagent_core.soft import EmbeddingScorer
@@ -56,7 +56,8 @@ def _seconds(wanted: Asked) -> float | None:
     prompt = build_prompt(request.prompt, scorer.tokenizer, config.granularity, request.protected)
     prompts = prompts_read(
         wanted, own.sequences, standard.sequences, len(prompt.free_units),
-        soft=isinstance(scorer, EmbeddingScorer), long=len(prompt.free_units) > MOST_UNITS,
+        soft=isinstance(scorer, EmbeddingScorer),
+        long=goes_coarse_to_fine(len(prompt.free_units), config),
     )  # fmt: skip
     seconds = own.seconds * prompts / max(1, own.sequences)
     if speed is not None and not prompt.closed:

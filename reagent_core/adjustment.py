@@ -55,15 +55,17 @@ def ridge(masks: FloatArray, values: FloatArray, spent: int) -> FloatArray:
     `spent`: degrees of freedom that finding the origin took.
     """
     steps = len(masks)
-    spectrum, vectors = np.linalg.eigh(masks.T @ masks)
+    few = steps < masks.shape[1]  # of a long prompt: the smaller product has the same spectrum
+    spectrum, vectors = np.linalg.eigh(masks @ masks.T if few else masks.T @ masks)
     spectrum = np.maximum(spectrum, 0.0)
-    projected = vectors.T @ (masks.T @ values)
+    projected = vectors.T @ (values if few else masks.T @ values)
+    squares = projected**2 * (spectrum if few else 1.0)
     penalties = steps * _PENALTIES[:, None]
-    weights = 1.0 / (spectrum + penalties)  # [penalties, n]
-    residual = (values @ values) - ((2 - spectrum * weights) * weights * projected**2).sum(1)
+    weights = 1.0 / (spectrum + penalties)  # [penalties, the smaller of K and n]
+    residual = (values @ values) - ((2 - spectrum * weights) * weights * squares).sum(1)
     freedom = steps - spent - (spectrum * weights).sum(1)
     # A fit with nearly as many parameters as steps explains anything.
     score = np.where(freedom > 0.1 * steps, residual / np.maximum(freedom, 1e-9) ** 2, np.inf)
     best = int(np.argmin(score))
     slopes: FloatArray = vectors @ (weights[best] * projected)
-    return slopes
+    return masks.T @ slopes if few else slopes

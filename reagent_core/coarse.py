@@ -3,7 +3,8 @@
 Each window of sentences is replaced alone, then each sentence of the windows that mattered most.
 The units of the sentences that mattered most are what the method then replaces; all else stays
 coarse, with the effect it showed as a whole. Whatever stands before the replaced part comes from
-the cached prompt, so a sequence costs half a prompt on average.
+the cached prompt, so a sequence costs half a prompt on average. The published procedure knows no
+such looks: it replaces all units from the first step on, whatever that costs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import groupby
 
 import numpy as np
 
+from reagent_core.config import Config, is_published
 from reagent_core.explanation import Explanation
 from reagent_core.masks import Purpose, generator
 from reagent_core.meter import Meter
@@ -22,7 +24,7 @@ from reagent_core.reagent import token_mask
 from reagent_core.replacers.base import Substitute
 from reagent_core.scorers.base import BoolArray, FloatArray
 
-# More units than this are first looked at in windows.
+# More units than this are first looked at in windows (see `goes_coarse_to_fine`).
 MOST_UNITS = 200
 
 # Windows of the first look; what the next look opens are those that lost at least this share of
@@ -44,6 +46,11 @@ class Narrowed:
 
     prompt: Prompt
     effects: dict[int, FloatArray]
+
+
+def goes_coarse_to_fine(units: int, config: Config) -> bool:
+    """Whether a run over so many free units first looks where it is worth to replace them."""
+    return units > MOST_UNITS and not is_published(config)
 
 
 def narrow(

@@ -84,6 +84,13 @@ def same_targets(infos: Sequence[TargetInfo], known: Explanation) -> bool:
     )
 
 
+def same_units(known: Explanation, *, coarse_to_fine: bool) -> bool:
+    """Whether the steps of `known` replaced the units that a run replaces which goes from coarse
+    to fine, or does not. The published procedure replaces all units of a long prompt; the same
+    options with fewer steps are another procedure."""
+    return not known.trace or any(unit.coarse for unit in known.units) == coarse_to_fine
+
+
 @dataclass(frozen=True)
 class KnownSteps:
     """The steps of an earlier run by their places, one `Step` a target (see `reagent.Known`).

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reagent_core.coarse import FINE_UNITS, MOST_UNITS, OPENED, WINDOWS
+from reagent_core.coarse import FINE_UNITS, OPENED, WINDOWS, goes_coarse_to_fine
 from reagent_core.config import Config
 from reagent_core.facts import FACT_DRAWS, FACT_UNITS, INNER_UNITS
 from reagent_core.masks import round_steps
 from reagent_core.prompt import Prompt
-from reagent_core.reagent import chunk_size
+from reagent_core.reagent import chunk_size, times_larger
 from reagent_core.replacers.reranked import FOLLOWING, LOOKED_AT
 from reagent_core.request import AnswerTokens, Request, WholeAnswer
 from reagent_core.scorers.base import Scorer
@@ -84,18 +84,20 @@ def estimate(prompt: Prompt, request: Request, scorer: Scorer, speed: Speed | No
     # An encoder reads every token in the light of those behind it, so nothing is shared.
     shared = first if first >= 16 and not prompt.closed else 0
     sequences, tokens, forwards = 1.0, 0.0, 0.0
-    if n > MOST_UNITS:  # a sequence shares half of the prompt on average
+    if goes_coarse_to_fine(n, config):  # a sequence shares half of the prompt on average
         sequences += WINDOWS + OPENED * max(1, n // WINDOWS // 20)
         shared, n = 0 if prompt.closed else (first + length) // 2, FINE_UNITS
     width = length - shared + answer - 1
     size = scorer.batch_size(length + answer - 1, answer, shared)
+    all_of_it = length + answer - 1
+    larger = times_larger(scorer, scorer.batch_size(all_of_it, answer), all_of_it)
     distinct = _distinct_share(n, config)
     steps = _steps(n, config)
     # The prompt itself is read first.
     requests = scorer.requests_to_prepare(length) + scorer.requests_for(1, answer)
     start = 0
     while start < steps:
-        made = min(chunk_size(start, config), steps - start)
+        made = min(chunk_size(start, config, larger), steps - start)
         fresh = made * config.probes * distinct
         forwards += math.ceil(fresh / size)
         requests += scorer.requests_for(math.ceil(fresh), answer)

@@ -13,8 +13,14 @@ import numpy as np
 from reagent_core.answer import answer_of, with_answer
 from reagent_core.asked import asked
 from reagent_core.assemble import Run, assemble
-from reagent_core.coarse import MOST_UNITS, narrow, narrowed_before
-from reagent_core.continued import KnownSteps, answer_before, continues, same_targets
+from reagent_core.coarse import goes_coarse_to_fine, narrow, narrowed_before
+from reagent_core.continued import (
+    KnownSteps,
+    answer_before,
+    continues,
+    same_targets,
+    same_units,
+)
 from reagent_core.errors import Cancelled, InputError, ModelError
 from reagent_core.explanation import AnswerToken, Counts, Explanation, Fact
 from reagent_core.facts import FACT_UNITS, facts_of
@@ -110,7 +116,10 @@ def explain(
         info.model_copy(update={"value": float(value)})
         for info, value in zip(infos, original.values[0], strict=True)
     )
-    if known is not None and not same_targets(infos, known):
+    coarse_to_fine = goes_coarse_to_fine(len(context.free_units), config)
+    if known is not None and not (
+        same_targets(infos, known) and same_units(known, coarse_to_fine=coarse_to_fine)
+    ):
         yield from explain(request, shared_scorer, cancelled, batch_size, answered=answered)
         return
     state = Run(
@@ -149,7 +158,7 @@ def explain(
         yield progress("running")
     try:
         substitute = replacer.prepare(context)
-        if len(context.free_units) > MOST_UNITS:
+        if coarse_to_fine:
             again = narrowed_before(context, list(known.every())) if known else None
             looks = [again] if again else (
                 narrow(context, substitute, meter, original.values[0], config.seed)

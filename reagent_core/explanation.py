@@ -169,6 +169,11 @@ class Counts(_Record):
     requests: int = 0
     backwards: int = 0
 
+    @property
+    def in_vain(self) -> float:
+        """The share of the sequences that were discarded, in [0, 1]."""
+        return min(1.0, self.discarded / self.sequences) if self.sequences else 0.0
+
 
 class Step(_Record):
     """One step of one probe, seen by one target.

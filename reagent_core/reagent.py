@@ -24,7 +24,7 @@ from reagent_core.masks import (
 from reagent_core.meter import Meter
 from reagent_core.prompt import Prompt
 from reagent_core.replacers.base import Substitute
-from reagent_core.scorers.base import BoolArray, FloatArray, IntArray
+from reagent_core.scorers.base import FORWARD_TOKENS, BoolArray, FloatArray, IntArray, Scorer
 from reagent_core.sequential import Looks
 from reagent_core.target import Readings, Targets
 
@@ -175,8 +175,10 @@ def run(
         probes = [j for j in range(config.probes) if not state.done[j].all()]
         # At most two forwards' worth, so that a long prompt, too, shows a picture soon; but some
         # steps, so that those that share much of the prompt can go together.
-        most = max(4, 2 * meter.sequences_at_once(length) // len(probes))
-        stop = min(start + (chunk or min(chunk_size(start, config), most)), last_step)
+        at_once = meter.sequences_at_once(length)
+        most = max(4, 2 * at_once // len(probes))
+        larger = times_larger(meter.scorer, at_once, meter.targets.width(length))
+        stop = min(start + (chunk or min(chunk_size(start, config, larger), most)), last_step)
         if looks is not None:
             stop = min(stop, looks.next_after(start))
         places = [(j, k) for k in range(start, stop) for j in probes]
@@ -198,17 +200,27 @@ def run(
         start = stop
 
 
-def chunk_size(start: int, config: Config) -> int:
-    """Steps of the chunk that begins at `start`: from 1 up to 16.
+def times_larger(scorer: Scorer, at_once: int, width: int) -> int:
+    """How many times what a processor takes in one forward `at_once` sequences of `width` tokens
+    are. 1 for a server, each of whose waves of requests takes its time."""
+    if at_once == 1 or scorer.requests_for(1, 1):
+        return 1
+    return max(1, at_once * width // FORWARD_TOKENS)
+
+
+def chunk_size(start: int, config: Config, larger: int = 1) -> int:
+    """Steps of the chunk that begins at `start`: from 1 up to 16, `larger` times as many where a
+    forward takes so many more sequences at once.
 
     Where each probe stops on its own, none is in vain before `min_steps`, and at most a fifth
     after it.
     """
+    grown = min(max(1, start), 16) * larger
     if config.until == "settled":
-        return min(max(1, start), 16)
+        return grown
     if start < config.min_steps - 1:
-        return min(max(1, start), 16, config.min_steps - 1 - start)
-    return min(max(1, start // 4), 16)
+        return min(grown, config.min_steps - 1 - start)
+    return min(max(1, start // 4), 16 * larger)
 
 
 def _fold(part: _Chunk, change: FloatArray, state: _State, config: Config) -> list[FloatArray]:

@@ -136,6 +136,7 @@ def _settings(explanation: Explanation) -> list[tuple[str, str]]:
     rows += [
         ("Forward calls", f"{counts.forwards:,}"),
         ("Sequences", f"{counts.sequences:,}"),
+        *([("For probes that had stopped", percent(counts.in_vain))] if counts.in_vain else []),
         ("Tokens", f"{counts.tokens:,}"),
         *([("Of these backwards, too", f"{counts.backwards:,}")] if counts.backwards else []),
         *([("Requests to the server", f"{counts.requests:,}")] if counts.requests else []),

@@ -3,8 +3,15 @@
 Looking again and again at a 95% interval until it says what one hopes for goes wrong far more often
 than once in twenty times. So the allowed error is spent over the looks (Lan & DeMets 1983), by the
 power family of Kim & DeMets (1987): a share (k / k_max)**2 of it by step k. At each look what is
-newly spent is shared by all units (Bonferroni), so that all their intervals hold together, at all
-looks, with the probability `CONFIDENCE`, whatever the dependence between looks and units.
+newly spent is shared by all units (Bonferroni), so much for each end of an interval. As far as each
+interval is right by itself, and whatever the dependence between looks and units, this means:
+
+- One end of each unit's interval, which one being fixed beforehand, holds for all units and at all
+  looks together with the probability `CONFIDENCE` (95%); both ends of all do with 90%.
+- To tell units from the rest takes the lower end of each of them and the upper end of every other.
+  For units that are named beforehand a run is wrong once in twenty times at most. They are not: the
+  run takes those that look strongest, one to five of them. For that at most once in ten is certain;
+  tests/test_sequential.py counts how often runs over equal units tell some apart.
 """
 
 from __future__ import annotations
@@ -30,7 +37,8 @@ def look_steps(config: Config) -> list[int]:
 
 
 def error_at(step: int, config: Config) -> float:
-    """The probability of a wrong interval, over all units, that the look at `step` may add."""
+    """The probability that some unit's end of its interval, the one that counts, is wrong, as far
+    as the look at `step` may add to it."""
     steps = look_steps(config)
     before = steps[steps.index(step) - 1] if step > steps[0] else 0
     return (1 - CONFIDENCE) * (step**2 - before**2) / config.max_steps**2
@@ -60,7 +68,7 @@ def told_apart(
     """
     if step not in look_steps(config) or not own.any():
         return 0
-    # Of each interval one end counts: twice the error may lie beyond both.
+    # Of each interval one end counts here, so each end gets all of a unit's share of the error.
     half = found.half_width(1 - 2 * error_at(step, config) / int(own.sum()))[target, own]
     mean = found.mean[target, own]
     return separated(mean - half, mean, mean + half)

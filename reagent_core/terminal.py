@@ -198,6 +198,8 @@ def progress_bar(console: Console) -> Progress:
 def _origin(explanation: Explanation, *, stored: bool) -> str:
     config, counts = explanation.config, explanation.counts
     work = f"{counts.sequences:,} sequences in {explanation.seconds:,.1f} s"
+    if counts.in_vain:
+        work += f", {percent(counts.in_vain)} of them for probes that had stopped"
     if counts.requests:
         work += f", {counts.requests:,} requests, {counts.tokens:,} tokens"
     helper = explanation.replacer_model

@@ -11,6 +11,7 @@ from sklearn.linear_model import LassoCV
 
 from reagent_core.baselines.attribute import attribute, default_budget
 from reagent_core.baselines.methods import METHODS, PUBLISHED, method_named
+from reagent_core.coarse import MOST_UNITS
 from reagent_core.config import PRESETS, Config, Granularity, Selection
 from reagent_core.continued import answer_before
 from reagent_core.cost import _PROPOSALS, estimate
@@ -139,6 +140,19 @@ def test_a_run_of_a_few_steps_is_not_enough_for_the_surrogate() -> None:
     found = by("surrogate", config=PRESETS["paper"])
     assert "masks drawn as ReAGent draws them" in found.verdict.text
     assert effects(found) == pytest.approx([0, 0, 0, LOSS, 0], abs=0.05)
+
+
+def test_the_surrogate_takes_the_published_run_of_a_long_prompt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("reagent_core.baselines.replacing.LEAST_MASKS", 5)
+    text = " ".join(["a big red green city in one"] * 30)
+    sure = Homely(lambda words: {"paris": 0.5})
+    request = Request(prompt=text, target=GivenText(text="paris"), config=PRESETS["paper"])
+    run = explain_now(request, sure)
+    assert len(run.units) > MOST_UNITS and len(run.trace) == 5
+    found = attribute(method_named("surrogate"), request, sure, run=run)
+    assert "fitted to 5 masks of ReAGent's run" in found.verdict.text
 
 
 def test_with_a_budget_of_its_own_the_surrogate_reads_its_own_masks() -> None:

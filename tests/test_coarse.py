@@ -82,6 +82,17 @@ def test_other_granularities_are_what_the_finest_units_are(granularity: str) -> 
     assert "france" in explanation.units[ranking(explanation)[0]].text
 
 
+def test_the_published_procedure_replaces_all_units_of_a_long_prompt() -> None:
+    published = explain_now(request(config=PRESETS["paper"]), Homely())
+    n = len(published.units)
+    assert n > MOST_UNITS and all(unit.stepped and unit.score for unit in published.units)
+    assert {len(step.replaced) for step in published.trace} == {round(0.3 * n)}
+    assert published.verdict.probes_stopped == 5
+    # What has another limit is no published procedure.
+    other = PRESETS["paper"].model_copy(update={"max_steps": 20})
+    assert any(unit.coarse for unit in explain_now(request(config=other), Homely()).units)
+
+
 def test_protected_text_stays_protected_and_parts_never_run_across_it() -> None:
     start = LONG.index(NEEDLE) - len(SENTENCE) - 1
     span = (start, start + len(SENTENCE))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reagent_core.config import Config
+from reagent_core.config import PRESETS, Config
 from reagent_core.errors import Cancelled
 from reagent_core.explain import explain, explain_now
 from reagent_core.explanation import Explanation, dump, load
@@ -251,6 +251,29 @@ def test_where_a_long_prompt_matters_is_not_looked_for_again() -> None:
     assert_same(found, at_once)
     looks = at_once.counts.sequences - known.counts.sequences
     assert sum(scorer.calls) <= looks + 8 + 2 * 3
+
+
+@pytest.mark.parametrize(("before", "after"), [(20, 1000), (1000, 20), (1000, 1300)])
+def test_the_published_procedure_takes_over_no_steps_on_coarse_units(
+    before: int, after: int
+) -> None:
+    """With fewer steps the same options look at a long prompt from coarse to fine."""
+
+    def now_and_then(words: Sequence[str]) -> dict[str, float]:  # among the first three
+        return {"paris": 0.9 if checksum(words) % 5 < 2 else 0.01}
+
+    def limited(steps: int) -> Request:
+        config = PRESETS["paper"].model_copy(update={"max_steps": steps})
+        text = " ".join(WORDS[14:20] * 40)
+        return Request(prompt=text, target=GivenText(text="paris"), config=config)
+
+    known = explain_now(limited(before), TinyScorer(now_and_then))
+    at_once = explain_now(limited(after), TinyScorer(now_and_then))
+    assert any(unit.coarse for unit in at_once.units) == (after == 20)
+    found = explain_now(limited(after), TinyScorer(now_and_then), known)
+    assert_same(found, at_once)
+    taken_over = found.counts.sequences > at_once.counts.sequences
+    assert taken_over == (before == 1000 and after == 1300)
 
 
 def test_a_chat_is_gone_on_with() -> None:

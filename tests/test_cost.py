@@ -46,6 +46,17 @@ def test_the_published_procedure_is_said_to_go_on_to_the_end() -> None:
     assert cost_of(request).sequences > 200
 
 
+def test_the_published_procedure_reads_all_of_a_long_prompt_at_every_step() -> None:
+    text = " ".join(["a big red green one"] * 60)
+    published, standard = (
+        cost_of(Request(prompt=text, target=AnswerTokens(), config=PRESETS[name]))
+        for name in ("paper", "standard")
+    )
+    assert published.sequences >= 5 * 1000 and published.tokens >= 300 * published.sequences
+    assert published.seconds > 20 * standard.seconds > 0
+    assert standard.tokens < 200 * standard.sequences  # from coarse to fine
+
+
 @pytest.mark.parametrize("replacer", ["causal_lm_reranked", "masked_lm"])
 def test_replacements_that_take_a_model_cost_time(replacer: str) -> None:
     plain, other = (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,23 +12,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from reagent_core.config import Config
+from reagent_core.config import PRESETS, Config, PresetName
 from reagent_core.errors import Cancelled
 from reagent_core.masks import unit_mask
 from reagent_core.meter import Meter
 from reagent_core.prompt import build_prompt
 from reagent_core.reagent import (
     StepEvent,
+    chunk_size,
     rationale_complement,
     run,
+    times_larger,
     update,
 )
 from reagent_core.replacers.causal_lm import CausalLMReplacer
 from reagent_core.replacers.uniform import UniformReplacer
-from reagent_core.scorers.base import Scorer
+from reagent_core.scorers.base import FORWARD_TOKENS, Scorer
+from reagent_core.sequential import look_steps
 from reagent_core.target import Targets
 from tests.reference import reference
-from tests.tiny import WORDS, TinyScorer
+from tests.tiny import WORDS, Rule, TinyScorer, capital
 
 PARIS = WORDS.index("paris")
 FRANCE = "the capital of france is"
@@ -140,6 +145,110 @@ def test_the_fast_core_equals_the_plain_loop(
         assert event.stopped[0] == step.stopped
 
 
+def rarely(words: Sequence[str]) -> dict[str, float]:
+    """Among the first three after one prompt in eight."""
+    return {"paris": 0.01 if zlib.crc32(" ".join(words).encode()) % 8 else 0.9}
+
+
+class Small(TinyScorer):
+    """Takes as much at once as a processor."""
+
+    def batch_size(self, length: int, reads: int, shared: int = 0) -> int:
+        return FORWARD_TOKENS // length
+
+
+class Large(TinyScorer):
+    """Takes as much at once as a GPU."""
+
+    def batch_size(self, length: int, reads: int, shared: int = 0) -> int:
+        return 32_768 // length
+
+
+SETTLING = Config(
+    selection="balanced", until="settled", ratio=0.04, probes=2, min_steps=20, max_steps=60
+)
+
+
+@pytest.mark.parametrize("config", [SETTLING, CONFIGS[1], PRESETS["paper"]])
+def test_a_device_that_takes_much_at_once_gets_it_and_finds_the_same(config: Config) -> None:
+    text, large, small = "a big red green blue city in spain is", Large(rarely), Small(rarely)
+    same = ("scores", "values", "ranks", "stopped", "token_ids")
+    for one, other in zip(
+        events_of(config, text, scorer=large), events_of(config, text, scorer=small), strict=True
+    ):
+        assert (one.probe, one.step) == (other.probe, other.step)
+        assert all((getattr(one, name) == getattr(other, name)).all() for name in same)
+    assert len(large.calls) < len(small.calls)
+
+
+def test_chunks_grow_with_the_device_but_never_past_a_look() -> None:
+    scorer = Large(lambda words: {"paris": 0.5})  # never settles
+    prompt = build_prompt("a big red green blue city in spain is", scorer.tokenizer)
+    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt)
+    meter = Meter(scorer, Targets((PARIS,), ((0, 1),)))
+    ends = [part[-1].step + 1 for part in run(prompt, substitute, meter, SETTLING)]
+    assert ends == look_steps(SETTLING)
+    assert max(chunk_size(start, SETTLING) for start in range(100)) == 16
+    assert times_larger(scorer, 1024 // 9, 9) == 1  # a processor's forward
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 7])
+@pytest.mark.parametrize("name", ["quick", "standard"])
+@pytest.mark.parametrize("text", [FRANCE, "a big city in spain is"])
+def test_a_run_until_settled_equals_the_plain_loop_as_far_as_it_goes(
+    text: str, name: PresetName, chunk: int | None
+) -> None:
+    config, scorer = PRESETS[name], TinyScorer()
+    prompt = build_prompt(text, scorer.tokenizer)
+    substitute = CausalLMReplacer(scorer).prepare(prompt)
+    meter = Meter(scorer, Targets((PARIS,), ((0, 1),)))
+    found = [e for events in run(prompt, substitute, meter, config, chunk) for e in events]
+    last = 1 + max(event.step for event in found)
+    assert last in look_steps(config)
+    plainly = {"until": "stop_test", "min_steps": last, "max_steps": last}
+    expected = reference(scorer, prompt, substitute, [PARIS], config.model_copy(update=plainly))
+    found.sort(key=lambda event: event.probe)
+    assert len(found) == len(expected) == config.probes * last
+    for event, step in zip(found, expected, strict=True):
+        assert (event.probe, event.step) == (step.probe, step.step)
+        assert np.flatnonzero(event.replaced).tolist() == step.replaced
+        assert event.probabilities[0] == step.probability
+        assert event.scores[0] == pytest.approx(step.scores, abs=1e-12)
+        assert (event.ranks[0] or None) == step.rank
+
+
+def test_stop_tests_of_several_targets_take_turns_and_end_each_by_itself() -> None:
+    """Which word is the likeliest depends on the prompt alone, by chance."""
+    answer = ("paris", "is", "big")
+
+    def rule(words: Sequence[str]) -> dict[str, float]:
+        return {(*answer, "london")[zlib.crc32(" ".join(words).encode()) % 4]: 0.6}
+
+    scorer = TinyScorer(rule)
+    prompt = build_prompt("a big red green blue city in spain is", scorer.tokenizer)
+    substitute = UniformReplacer(scorer.tokenizer).prepare(prompt)
+    ids = tuple(map(WORDS.index, answer))
+    meter = Meter(scorer, Targets(ids, ((0, 3), (0, 1), (1, 2), (2, 3))))
+    config = Config(probes=3, min_steps=4, max_steps=40, top_k=1)
+    events = [e for part in run(prompt, substitute, meter, config) for e in part]
+    went_on = 0
+    for probe in range(3):
+        own = [event for event in events if event.probe == probe]
+        assert sum(int((event.ranks > 0).sum()) for event in own) <= len(own)
+        assert all((event.step + 1) % 4 == 0 for event in own if event.ranks.any())
+        for target in range(4):
+            stops = [i for i, event in enumerate(own) if event.stopped[target]]
+            assert len(stops) <= 1
+            if not stops:
+                assert len(own) == config.max_steps
+                continue
+            frozen, later = own[stops[0]].scores, own[stops[0] + 1 :]
+            assert all((event.scores[target] == frozen[target]).all() for event in later)
+            assert not any(event.ranks[target] for event in later)
+            went_on += bool(later) and bool((later[-1].scores != frozen).any())
+    assert went_on, "no target outlived another"
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(0, 2**62), st.integers(1, 9), st.sampled_from(["bernoulli", "exact", "balanced"])
@@ -182,15 +291,23 @@ def test_equal_prompts_are_scored_once() -> None:
     assert meter.counts().tokens == 2 * meter.counts().sequences
 
 
-def test_little_is_computed_for_nothing_when_probes_stop() -> None:
-    scorer = TinyScorer()
-    prompt = build_prompt(FRANCE, scorer.tokenizer)
+@pytest.mark.parametrize("rule", [capital, rarely])
+@pytest.mark.parametrize(
+    "config", [Config(min_steps=10, max_steps=100), PRESETS["paper"]], ids=["own", "paper"]
+)
+def test_little_is_computed_for_nothing_when_probes_stop(config: Config, rule: Rule) -> None:
+    scorer = TinyScorer(rule)
+    prompt = build_prompt("a big red green blue city in france is", scorer.tokenizer)
     substitute = UniformReplacer(scorer.tokenizer).prepare(prompt)
+    discarded = 0
     for seed in range(5):
         meter = Meter(scorer, Targets((PARIS,), ((0, 1),)))
-        config = Config(probes=3, min_steps=10, max_steps=100, seed=seed)
-        kept = sum(len(events) for events in run(prompt, substitute, meter, config))
+        seeded = config.model_copy(update={"seed": seed})
+        events = [e for part in run(prompt, substitute, meter, seeded) for e in part]
+        kept = len(events) + sum(int(event.ranks[0] > 0) for event in events)  # stop tests, too
         assert meter.discarded / (kept + meter.discarded) < 0.25
+        discarded += meter.discarded
+    assert discarded or rule is capital, "nothing was at stake"
 
 
 def test_a_span_needs_all_its_tokens_and_a_foil_needs_to_be_beaten() -> None:

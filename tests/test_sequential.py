@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import polygamma
 
-from reagent_core.adjustment import adjusted
+from reagent_core.adjustment import adjusted, ridge
 from reagent_core.config import PRESETS, Config
 from reagent_core.effects import effects
 from reagent_core.masks import unit_mask
@@ -183,6 +183,16 @@ def test_taking_the_others_out_leaves_a_units_own_effect(anchored: bool, seed: i
     # What is left in a unit's own steps is noise, no longer what the others did there.
     columns = adjusted(replaced, values, anchored=anchored)
     assert columns[replaced[:, 5], 5].std() < 0.5 * values[replaced[:, 5]].std()
+
+
+def test_units_that_are_never_replaced_change_no_slope() -> None:
+    """With them there are fewer steps than units, which is solved in another way."""
+    rng = np.random.default_rng(3)
+    masks = (rng.random((30, 20)) < 0.3).astype(float)
+    values = masks @ rng.normal(0, 1, 20) + rng.normal(0, 0.1, 30)
+    slopes = ridge(np.hstack([masks, np.zeros((30, 20))]), values, 0)
+    assert slopes[:20] == pytest.approx(ridge(masks, values, 0), abs=1e-9)
+    assert np.abs(slopes[:20]).max() > 0.5 and not slopes[20:].any()
 
 
 def test_units_replaced_alone_need_no_adjustment() -> None:

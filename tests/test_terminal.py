@@ -12,6 +12,7 @@ from rich.text import Text
 from reagent_core.colours import swatch
 from reagent_core.config import PRESETS
 from reagent_core.explanation import Explanation
+from reagent_core.report import html_report
 from reagent_core.terminal import dark_background, printable, prompt_text, show, unit_table
 from tests.examples import (
     BANGKOK,
@@ -135,6 +136,17 @@ def test_a_cancelled_result_and_warnings_are_said() -> None:
     shown = screen(found.model_copy(update={"verdict": warned}), terminal=False)
     assert shown.startswith("Cancelled: ")
     assert "Warning: No probe passed the stop test." in shown
+
+
+def test_what_was_computed_in_vain_is_told() -> None:
+    found = make_explanation()
+    counts = found.counts.model_copy(update={"sequences": 200, "discarded": 18})
+    wasted = found.model_copy(update={"counts": counts})
+    line = "200 sequences in 3.2 s, 9% of them for probes that had stopped"
+    assert line in " ".join(screen(wasted, terminal=False, width=300).split())
+    assert "had stopped" not in screen(found, terminal=False)
+    rows = '<th>For probes that had stopped</th><td dir="auto">9%'
+    assert rows in html_report(wasted) and "had stopped" not in html_report(found)
 
 
 def test_printable_keeps_ordinary_text() -> None:

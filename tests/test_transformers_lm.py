@@ -3,6 +3,9 @@ memory, it gives what a plain forward over the whole sequence gives."""
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +18,7 @@ from reagent_core.request import AnswerTokens, Request
 from reagent_core.scorers import transformers_lm
 from reagent_core.scorers.base import IntArray, TokenScores
 from reagent_core.scorers.devices import best_device, weights_dtype
-from reagent_core.scorers.memory import is_out_of_memory
+from reagent_core.scorers.memory import free_bytes, is_out_of_memory
 from reagent_core.scorers.transformers_lm import TransformersScorer
 from reagent_core.target import Targets
 from tests.tiny_models import FAMILIES, VOCABULARY, tiny_scorer
@@ -164,6 +167,62 @@ def test_one_sequence_that_does_not_fit_is_told(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(scorer._model, "forward", full)
     with pytest.raises(OutOfMemory, match="not enough memory for this prompt"):
         Meter(scorer, Targets((7,), ((0, 1),))).read(sequences(30)[1])
+
+
+def short_of_memory(
+    scorer: TransformersScorer, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """From now on a forward over more than `most` places whose logits are made does not fit."""
+    forward = scorer._model.forward
+
+    @functools.wraps(forward)
+    def narrow(*arguments: object, **named: Any) -> object:
+        keep = named.get("logits_to_keep", 0)
+        if (len(keep) if isinstance(keep, torch.Tensor) else keep or LENGTH) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(*arguments, **named)
+
+    monkeypatch.setattr(scorer._model, "forward", narrow)
+
+
+def test_without_room_for_a_prefix_there_is_none_this_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt, _ = sequences(30)
+    for tried_before in (False, True):
+        scorer = tiny_scorer("llama")
+        if tried_before:
+            assert scorer.prefix(prompt, 30) is not None
+        with monkeypatch.context() as patch:
+            short_of_memory(scorer, patch, 0)
+            assert scorer.prefix(prompt, 30) is None
+        assert scorer.prefix(prompt, 30) is not None
+
+
+def test_predictions_that_do_not_fit_are_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer, (prompt, _) = tiny_scorer("llama"), sequences(30)
+    allowed = np.arange(VOCABULARY) > 5
+    whole = scorer.predict(prompt, 4, allowed)
+    short_of_memory(scorer, monkeypatch, 10)
+    parts = scorer.predict(prompt, 4, allowed)
+    assert (parts.token_ids == whole.token_ids).all()
+    assert parts.probabilities == pytest.approx(whole.probabilities, abs=1e-5)
+    short_of_memory(scorer, monkeypatch, 0)
+    with pytest.raises(OutOfMemory, match="not enough memory for this prompt"):
+        scorer.predict(prompt, 4, allowed)
+
+
+def test_an_answer_that_does_not_fit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = tiny_scorer("llama")
+    short_of_memory(scorer, monkeypatch, 0)
+    with pytest.raises(OutOfMemory, match="not enough memory for this prompt"):
+        scorer.generate(sequences(30)[0], 3)
+
+
+def test_what_torch_keeps_for_later_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2_000, 10_000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 7_000)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1_000)
+    assert free_bytes(gpu) == 8_000
 
 
 def test_other_errors_are_no_lack_of_memory() -> None:

@@ -14,7 +14,7 @@ from reagent_core.answer import answer_of
 from reagent_core.asked import asked
 from reagent_core.baselines.case import Case, Found, share
 from reagent_core.baselines.methods import PUBLISHED, Method
-from reagent_core.coarse import MOST_UNITS
+from reagent_core.coarse import goes_coarse_to_fine
 from reagent_core.config import PRESETS
 from reagent_core.cost import estimate
 from reagent_core.errors import Cancelled, InputError, Interrupted
@@ -101,7 +101,7 @@ def attribute(
         return replacer.prepare(context), replacer.model
 
     def find_run() -> Explanation | None:
-        if budget is not None or len(context.free_units) > MOST_UNITS:
+        if budget is not None or goes_coarse_to_fine(len(context.free_units), config):
             return None
         return run or finished_run(request, shared_scorer, cancelled, generated)
 

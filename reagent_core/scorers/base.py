@@ -13,6 +13,9 @@ from reagent_core.explanation import Alternative
 from reagent_core.prompt import Tokenizer
 from reagent_core.request import ModelInfo
 
+# Tokens that a processor takes in one forward; other devices take more.
+FORWARD_TOKENS = 1024
+
 # Fewer tokens shared are not worth a cache of their own.
 LEAST_SHARED = 16
 

@@ -112,6 +112,7 @@ class EncoderDecoderScorer(LocalScorer):
             return scores_of(self._logits(encoded, said, range(said.shape[1])[-reads:]), targets)
 
     @torch.inference_mode()
+    @lack_of_memory_told()
     def predict(self, token_ids: Sequence[int], k: int, allowed: BoolArray) -> Predictions:
         """Tokens of the source by infilling, those of the decoder from their left context."""
         ids = np.asarray([list(token_ids)], np.int64)

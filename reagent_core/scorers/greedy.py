@@ -17,6 +17,7 @@ from transformers import (
 from reagent_core.errors import Cancelled
 from reagent_core.explanation import Alternative
 from reagent_core.scorers.base import GeneratedToken
+from reagent_core.scorers.memory import lack_of_memory_told
 
 
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
@@ -26,6 +27,7 @@ def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple
     return tuple(sorted({i for i in (*named, tokenizer.eos_token_id) if i is not None}))
 
 
+@lack_of_memory_told()
 def greedy_answer(
     model: PreTrainedModel,
     inputs: dict[str, torch.Tensor],
@@ -41,6 +43,7 @@ def greedy_answer(
 
     Raises:
         Cancelled: `cancelled()` became true meanwhile.
+        OutOfMemory: there is no room for the prompt.
     """
 
     class StopWhenCancelled(StoppingCriteria):

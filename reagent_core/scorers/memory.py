@@ -10,10 +10,11 @@ import torch
 from transformers import PreTrainedModel
 
 from reagent_core.errors import OutOfMemory
+from reagent_core.scorers.base import FORWARD_TOKENS
 
 # Tokens in one forward: enough to keep the device busy, and short enough (about a second) that a
 # cancel or a picture never waits long.
-TOKENS_PER_FORWARD = {"cpu": 1024, "mps": 4096, "cuda": 32_768}
+TOKENS_PER_FORWARD = {"cpu": FORWARD_TOKENS, "mps": 4096, "cuda": 32_768}
 
 # What one forward may take beside the weights, however much is free.
 _MOST_BYTES = {"cpu": 512 * 2**20, "mps": 2 * 2**30, "cuda": 64 * 2**30}
@@ -28,7 +29,7 @@ def sequences_at_once(model: PreTrainedModel, length: int, reads: int, shared: i
     The first `shared` tokens are in a cache and take room, but no time.
     """
     kind = model.device.type
-    by_speed = TOKENS_PER_FORWARD.get(kind, 1024) // (length - shared)
+    by_speed = TOKENS_PER_FORWARD.get(kind, FORWARD_TOKENS) // (length - shared)
     budget = min(free_bytes(model.device) // 2, _MOST_BYTES.get(kind, 512 * 2**20))
     return max(1, min(by_speed, budget // _bytes_per_sequence(model, length, reads)))
 
@@ -39,9 +40,10 @@ def positions_at_once(model: PreTrainedModel) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory of the device that nobody uses."""
+    """Memory of the device that nobody uses, what PyTorch keeps for its next tensors included."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     return int(psutil.virtual_memory().available)  # MPS shares it
 
 

@@ -1,7 +1,8 @@
 """The key-value cache of what all sequences of a run begin with, computed once.
 
-Any cache of transformers will do (full attention, sliding windows, recurrent states): it is copied
-for each batch. Whether a model family goes on from a copied cache as it would from the text is not
+Any cache will do that a model takes as `past_key_values` (full attention, sliding windows): it is
+copied for each batch. A model that keeps its recurrent states under another name, as Mamba does,
+goes without. Whether a model family goes on from a copied cache as it would from the text is not
 looked up but tried, once a model.
 """
 
@@ -15,6 +16,8 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedModel
+
+from reagent_core.scorers.memory import is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,10 @@ def continued(cache: Any, batch: int, length: int) -> Any:
 
 
 def goes_on(model: PreTrainedModel, token_ids: Sequence[int]) -> bool:
-    """Whether two different sequences that go on from a shared cache get what they get alone."""
+    """Whether two different sequences that go on from a shared cache get what they get alone.
+
+    Lack of memory says nothing about it, and is raised.
+    """
     prefix, tails = list(token_ids), [list(token_ids[:4]), list(token_ids[-4:])]
     try:
         cache = run_prefix(model, prefix)
@@ -67,6 +73,8 @@ def goes_on(model: PreTrainedModel, token_ids: Sequence[int]) -> bool:
             logits_to_keep=2,
         ).logits
     except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         # What a family that cannot raises; the run goes on without, and slower.
         log.info("No shared prefix with %s: %r", type(model).__name__, error)
         return False

@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from reagent_core.errors import OutOfMemory
 from reagent_core.request import ModelInfo
 from reagent_core.scorers.base import (
     LEAST_SHARED,
@@ -81,17 +82,21 @@ class TransformersScorer(LocalScorer):
 
     @torch.inference_mode()
     def prefix(self, token_ids: Sequence[int], frozen: int) -> Prefix | None:
-        """The cache after `token_ids`, or after the frozen ones where no cache can be cut."""
-        if len(token_ids) < LEAST_SHARED:
+        """The cache after `token_ids`, or after the frozen ones where no cache can be cut; None
+        where there is no room for it, either."""
+        if len(token_ids) < LEAST_SHARED or not self._goes_on(token_ids):
             return None
-        if not self._goes_on(token_ids):
+        try:
+            with lack_of_memory_told():
+                cache = run_prefix(self._model, token_ids)
+                if croppable(cache):
+                    return Prefix(tuple(token_ids), cache, True)
+                if frozen < LEAST_SHARED:
+                    return None
+                own = token_ids[:frozen]
+                return Prefix(tuple(own), run_prefix(self._model, own), False)
+        except OutOfMemory:
             return None
-        cache = run_prefix(self._model, token_ids)
-        if croppable(cache):
-            return Prefix(tuple(token_ids), cache, True)
-        if frozen < LEAST_SHARED:
-            return None
-        return Prefix(tuple(token_ids[:frozen]), run_prefix(self._model, token_ids[:frozen]), False)
 
     @torch.inference_mode()
     def score(
@@ -110,9 +115,26 @@ class TransformersScorer(LocalScorer):
     @torch.inference_mode()
     def predict(self, token_ids: Sequence[int], k: int, allowed: BoolArray) -> Predictions:
         """Left-context predictions; the first position is predicted as a paragraph's first word."""
-        tops = [self._first_words(k, allowed)]
         size = positions_at_once(self._model)
-        ids, cache = list(token_ids[:-1]), None
+        while True:
+            try:
+                with lack_of_memory_told():
+                    tops = [self._first_words(k, allowed)]
+                    tops += self._following(list(token_ids[:-1]), size, k, allowed)
+                break
+            except OutOfMemory:
+                size = min(size, len(token_ids)) // 2
+                if not size:
+                    raise
+        return Predictions(
+            np.concatenate([ids for ids, _ in tops]), np.concatenate([p for _, p in tops])
+        )
+
+    def _following(
+        self, ids: list[int], size: int, k: int, allowed: BoolArray
+    ) -> list[tuple[IntArray, FloatArray]]:
+        """What follows each of `ids`, for `size` of them at once."""
+        tops, cache = [], None
         if len(ids) > size and self._goes_on(ids):
             cache = DynamicCache(config=self._model.config)  # each part goes on from the last
         for low in range(0, len(ids), size):
@@ -121,14 +143,17 @@ class TransformersScorer(LocalScorer):
             places = torch.arange(low - begin, high - begin)
             logits = self._logits(torch.tensor([ids[begin:high]]), places, cache)[0]
             tops.append(best(logits, k, allowed))
-        return Predictions(
-            np.concatenate([ids for ids, _ in tops]), np.concatenate([p for _, p in tops])
-        )
+        return tops
 
     def _goes_on(self, token_ids: Sequence[int]) -> bool:
-        """Whether this model goes on from a cache as it would from the text; tried once."""
+        """Whether this model goes on from a cache as it would from the text; tried once, and again
+        where there was no room to try it."""
         if self._shares_prefix is None:
-            self._shares_prefix = goes_on(self._model, token_ids[: 4 * LEAST_SHARED])
+            try:
+                with lack_of_memory_told():
+                    self._shares_prefix = goes_on(self._model, token_ids[: 4 * LEAST_SHARED])
+            except OutOfMemory:
+                return False
         return self._shares_prefix
 
     def _first_words(self, k: int, allowed: BoolArray) -> tuple[IntArray, FloatArray]:

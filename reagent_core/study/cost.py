@@ -11,7 +11,7 @@ from reagent_core.baselines.attribute import default_budget
 from reagent_core.baselines.methods import REAGENT, Method, method_named
 from reagent_core.baselines.replacing import LEAST_ORDERS
 from reagent_core.check import another_replacer
-from reagent_core.coarse import MOST_UNITS
+from reagent_core.coarse import goes_coarse_to_fine
 from reagent_core.cost import Speed, estimate
 from reagent_core.erasure import PAIRS, points, random_points
 from reagent_core.errors import InputError
@@ -136,12 +136,13 @@ def _row(
     n = len(prompt.free_units)
     own = estimate(prompt, request, scorer, speed)
     budget = study.budget or default_budget(prompt, request, scorer)
+    fitted = study.budget is None and not goes_coarse_to_fine(n, study.config)
     sequences = extra = 0
     for method in allowed:
         count = _SEQUENCES.get(method.name, 1)
         if method.budgeted:
             count = max(budget, _LEAST_PASSES.get(method.name, 0) * n)
-        if method.name == "surrogate" and study.budget is None and n <= MOST_UNITS:
+        if method.name == "surrogate" and fitted:
             # Fitted to ReAGent's run, which is made for it where there is none yet.
             count = 0 if _follows_reagent(method, study) else own.sequences
         sequences += count * (_WITH_BACKWARD if method.needs == "gradients" else 1)
