@@ -41,7 +41,7 @@ class Asked:
 @dataclass(frozen=True)
 class Comparing:
     """How far a comparison is: `done` of `total` parts, `doing` the next; no total while the model
-    is loaded. `found`: the methods that are done. The last one has what was `compared`."""
+    is loaded. `found`: see `CompareProgress`. The last one has what was `compared`."""
 
     asked: Asked
     doing: str = ""
@@ -49,6 +49,11 @@ class Comparing:
     total: int = 0
     found: tuple[MethodResult, ...] = ()
     compared: MethodsCompared | None = None
+
+    @property
+    def judged(self) -> int:
+        """Of how many methods the faithfulness is known."""
+        return sum(result.faithful is not None for result in self.found)
 
     @property
     def prompt(self) -> str:

@@ -28,7 +28,7 @@ from reagent_core.baselines.compared import (
     full_share,
     shared_strips,
 )
-from reagent_core.baselines.compared_table import methods_csv, methods_frame
+from reagent_core.baselines.compared_table import method_row, methods_csv
 from reagent_core.baselines.compared_words import (
     agreement_sentence,
     beside_the_best,
@@ -95,8 +95,18 @@ def draw_compared(compared: MethodsCompared, name: str, query: dict[str, str]) -
     if measures_known(results):
         with right:
             _draw_cost(results, name)
-    _draw_table(compared, order)
+    _draw_table(results, judged_by(compared))
     _draw_downloads(compared, name, query)
+
+
+def draw_found(results: Sequence[MethodResult], name: str) -> None:
+    """Draw what has landed of a comparison that is not over: strips in the order of the methods,
+    picture and table of those whose faithfulness is known."""
+    draw_strips(results, name)
+    judged = by_faithfulness([result for result in results if result.faithful is not None])
+    if judged:
+        _draw_cost(judged, name)
+        _draw_table(judged, f"Faithfulness is known of {len(judged)} of these {len(results)}.")
 
 
 def draw_strips(results: Sequence[MethodResult], name: str) -> None:
@@ -188,9 +198,9 @@ def _draw_cost(results: Sequence[MethodResult], name: str) -> None:
         )  # fmt: skip
 
 
-def table(compared: MethodsCompared, order: Sequence[int]) -> pd.DataFrame:
-    """What the page's table shows, in this order (indices of the results)."""
-    frame = methods_frame(compared).iloc[list(order)]
+def table(results: Sequence[MethodResult]) -> pd.DataFrame:
+    """What the page's table shows, one row a method."""
+    frame = pd.DataFrame([method_row(result) for result in results])
     frame["beats"] = [
         None if pd.isna(beaten) else f"{beaten:.0f} of {orders:.0f}"
         for beaten, orders in zip(frame["beaten"], frame["orders"], strict=True)
@@ -199,11 +209,11 @@ def table(compared: MethodsCompared, order: Sequence[int]) -> pd.DataFrame:
     return frame[shown].rename(columns=_TABLE)
 
 
-def _draw_table(compared: MethodsCompared, order: Sequence[int]) -> None:
+def _draw_table(results: Sequence[MethodResult], lead: str) -> None:
     st.markdown("**All numbers**")
-    shown = table(compared, order)
+    shown = table(results)
     told = (
-        f"{unformatted(judged_by(compared))} Area, comprehensiveness and the soft measures: the "
+        f"{unformatted(lead)} Area, comprehensiveness and the soft measures: the "
         "higher the better; sufficiency: the lower."
     )
     if any(title in shown for title in _SOFT_TITLES):

@@ -11,7 +11,7 @@ from components.keep import show
 from components.methods_form import PROBLEM, draw_form, fill
 from components.methods_jobs import Comparing
 from components.methods_list import draw_list
-from components.methods_view import draw_compared, draw_strips
+from components.methods_view import draw_compared, draw_found
 from components.named import named
 from components.plain import unformatted
 from components.token_strip import chosen_token
@@ -92,28 +92,36 @@ def show_run(key: str, job: JobSnapshot[Comparing] | None) -> None:
         )
         return
     if job.state in ("queued", "running"):
-        st.fragment(live, run_every=1.0)(key, len(progress.found))
+        st.fragment(live, run_every=1.0)(key, len(progress.found), progress.judged)
     else:
         count = len(progress.found)
         many = "1 method" if count == 1 else f"{count} methods"
         why = "Stopped" if job.state == "cancelled" else "The comparison failed"
         st.info(
             f"{why} when {many} had ended. What they found is below"
-            f"{'' if problem else ' and in the library'}; how faithful it is was not told any more."
+            f"{'' if problem else ' and in the library'}; {untold(progress)}"
             if count
             else f"{why} before the first method had ended.",
             icon=":material/stop_circle:",
         )  # fmt: skip
     if progress.found:
-        st.fragment(draw_strips)(progress.found, key)
+        st.fragment(draw_found)(progress.found, key)
 
 
-def live(key: str, drawn: int) -> None:
-    """How far it is; the page is drawn again when a method has landed, or all is over."""
+def untold(progress: Comparing) -> str:
+    """What a comparison that ended early does not say of its methods."""
+    if not progress.judged:
+        return "how faithful it is was not told any more."
+    return f"how faithful it is was told for {progress.judged} of them only."
+
+
+def live(key: str, drawn: int, judged: int) -> None:
+    """How far it is; the page is drawn again when a method has landed or was judged, or all is
+    over."""
     job = jobs.job_of(key)
     if job is None or job.state not in ("queued", "running") or job.progress is None:
         st.rerun()
-    if len(job.progress.found) != drawn:
+    if (len(job.progress.found), job.progress.judged) != (drawn, judged):
         st.rerun()
     bar, button = st.columns([6, 1], vertical_alignment="center")
     bar.progress(*jobs.progress_words(job))

@@ -134,7 +134,9 @@ def erasures(
 
     After DeYoung et al. 2020 (ERASER, section 4), who take p0 - p in place of a difference of
     logarithms, remove tokens in place of replacing them, and call the mean AOPC. `deleted` and
-    `inserted` [D, K]: changes in nats over D draws at the points `at`; `_left` [D, K] as left.
+    `inserted` [D, K]: changes in nats over D draws at the points `at` [K], ascending to n units;
+    `_left` [D, K] as left, in [0, 1]. Losses in nats have no bounds, and are below 0 where the
+    target became likelier; as shares they are in [0, 1].
     """
     n = int(at[-1])
     columns = [int(np.searchsorted(at, share_units(n, share))) for share in SHARES]
@@ -156,7 +158,9 @@ def _erasure(losses: Sequence[FloatArray], columns: list[int]) -> dict[str, Esti
 
 
 def estimate(draws: FloatArray, least: float = -np.inf, most: float = np.inf) -> Estimate:
-    """Mean of independent draws [D] with its 95% interval, cut to where the quantity can be.
+    """Mean of independent draws [D] with its 95% interval, in the units of the draws, cut to
+    [`least`, `most`], where the quantity can be: mean -+ t s / sqrt(D), with the 97.5% point t of
+    D - 1 degrees of freedom (Student 1908, "The probable error of a mean").
 
     A few equal draws look like certainty; they only have not varied yet, and have no interval.
     """
@@ -188,7 +192,8 @@ def units_to_half(curve_left: Sequence[float], at: Sequence[int]) -> float | Non
 
 
 def checked_order(explanation: Explanation, measure: Measure, seed: int = 0) -> list[int]:
-    """The ranking that is checked: ties come in a random order, equal for all methods.
+    """The ranking that is checked, the strongest first: indices, in [0, n), of the units that are
+    ranked. Ties come in a random order, which `seed` decides, equal for all methods; our own rule.
 
     Some methods find equal numbers for many units, the sparse surrogate zeros. In the order of the
     prompt its first words would be the strongest of them, and win or lose by where they stand.
@@ -200,11 +205,11 @@ def checked_order(explanation: Explanation, measure: Measure, seed: int = 0) -> 
 def key_rank(
     explanation: Explanation, key: str, measure: Measure = "effect", seed: int = 0
 ) -> int | None:
-    """The place (1 = strongest) of the first unit in the ranking that holds some of `key`, a text
-    that the prompt is known to hinge on; None where no ranked unit does, as where the key is not in
-    the prompt at all (see `key_places`).
+    """The place, from 1 (strongest) to n, of the first of n ranked units that holds some of `key`,
+    a text that the prompt is known to hinge on; None where no ranked unit does, as where the key is
+    not in the prompt at all (see `key_places`).
 
-    Every place in the text counts.
+    Every place in the text counts. Our own measure.
     """
     places = key_places(explanation.prompt + explanation.answer, key)
     for rank, unit in enumerate(checked_order(explanation, measure, seed), start=1):

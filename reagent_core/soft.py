@@ -76,14 +76,16 @@ class EmbeddingScorer(Protocol):
 
 
 def importance(scores: FloatArray) -> FloatArray:
-    """Scores [n] as importance in [0, 1]: negative ones are 0, the largest is 1."""
+    """Scores [n], in any unit, as importance [n] in [0, 1]: negative ones are 0, the largest is 1;
+    all are 0 where none is above 0. Our own scale: the papers name none."""
     positive = np.maximum(scores, 0.0)
     largest = float(positive.max())
     return np.asarray(positive / largest) if largest > 0 else positive
 
 
 def hellinger(p: FloatArray, q: FloatArray) -> FloatArray:
-    """Hellinger distance [...] between distributions [..., V], in [0, 1]."""
+    """Hellinger distance [...] between distributions [..., V], in [0, 1] (Hellinger 1909; of next
+    tokens Zhao & Shan 2024)."""
     difference = np.sqrt(p) - np.sqrt(q)
     return np.asarray(np.sqrt((difference**2).sum(-1) / 2))
 

@@ -112,6 +112,21 @@ def test_a_line_that_was_cut_off_is_made_again(
     assert resumed.lines("some", Example) == [example(), example(needed=False)]
 
 
+def test_the_note_on_coverage_counts_the_prompts_that_meet_the_goal() -> None:
+    assert {each.split for each in coverage.chosen(10, Homely())} == {"test"}
+    held = [0.9, 0.92999, 0.93, 0.9704, 0.971, 1.0, 1.0]  # 93.0% and 97.0% in the table
+    parts = [
+        coverage.Covered(
+            key=str(i), prompt=FRANCE, kind="capital", tokens=5, inside=[mean], known=[5], units=5,
+            top=[mean], half=[1.0], error=[0.1], steps=[80], sequences=80,
+        )
+        for i, mean in enumerate(held)
+    ]  # fmt: skip
+    told = coverage.note(parts, 3)
+    assert told.startswith("3 runs of the preset Standard with other seeds on each prompt of the")
+    assert "Of 7 prompts 3 lie inside 93% to 97%, 1 below and 3 above." in told
+
+
 def test_intervals_are_held_against_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
     short = {"probes": 2, "min_steps": 40, "max_steps": 40}
     monkeypatch.setattr(coverage, "DEFAULT", coverage.DEFAULT.model_copy(update=short))

@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 
 from reagent_core.bundled import installed_gguf
 from reagent_core.catalogue import ServerEntry
+from reagent_core.checker import check_now
 from reagent_core.config import Config
 from reagent_core.cost import estimate
 from reagent_core.explain import explain, explain_now
@@ -128,6 +129,17 @@ def test_it_agrees_with_the_local_model_on_what_mattered(
     assert there.counts.requests > 0
     assert here.counts.requests == 0
     assert there.verdict.text == here.verdict.text
+
+    # And on how faithful that is: the server is asked for the curves.
+    ours, theirs = (
+        check_now(there, each, replacer=None if each is scorer else "uniform", draws=1)
+        for each in (scorer, bundled)
+    )
+    assert (ours.replacer, ours.order) == ("uniform", theirs.order)
+    assert ours.standing == theirs.standing == "better"
+    assert ours.deletion.left == pytest.approx(theirs.deletion.left, abs=0.15)
+    assert ours.insertion.area == pytest.approx(theirs.insertion.area, abs=0.1)
+    assert ours.counts.requests > 0 and ours.soft is None and ours.notes == ()
 
 
 def test_whole_answers_chats_and_given_texts_work(scorer: LlamaCppScorer) -> None:

@@ -95,8 +95,25 @@ def test_all_methods_explain_the_same_answer() -> None:
 
 def test_methods_land_one_after_the_other() -> None:
     steps = list(compare_methods(["leave_one_out", "random"], asked(), Homely(), budget=60))
-    assert [len(step.found) for step in steps] == [0, 1, 2, 2]
+    assert [len(step.found) for step in steps] == [0, 1, 2, 2, 2]
     assert steps[-1].compared is not None and steps[-1].found == steps[-1].compared.results
+
+
+def test_faithfulness_lands_one_after_the_other() -> None:
+    scorer = Homely()
+    names, read = ["leave_one_out", "random"], []
+    steps = []
+    for step in compare_methods(names, asked(), scorer, budget=60):
+        steps.append(step)
+        read.append(sum(scorer.calls))
+    assert [(step.doing, step.done, step.total) for step in steps] == [
+        ("Leave-one-out", 0, 4), ("Random", 1, 4), ("Faithfulness of Leave-one-out", 2, 4),
+        ("Faithfulness of Random", 3, 4), ("Done", 4, 4),
+    ]  # fmt: skip
+    known = [[each.faithful is not None for each in step.found] for step in steps[2:]]
+    assert known == [[False, False], [True, False], [True, True]]
+    assert steps[3].found[0] == steps[4].found[0], "what was shown does not change any more"
+    assert read[3] < read[4], "the second is judged after the first was shown"
 
 
 def test_faithfulness_is_that_of_a_check_and_random_orders_are_read_once() -> None:
@@ -182,7 +199,7 @@ def test_a_method_that_does_not_fit_is_left_out_and_the_others_go_on(
     request, names = asked("the quick brown fox jumps over"), ["attention", "random"]
     steps = list(compare_methods(names, request, tiny_scorer("gpt2"), draws=1))
     assert [(step.doing, step.done, len(step.found)) for step in steps] == [
-        ("Attention", 0, 0), ("Random", 1, 0), ("Faithfulness", 2, 1), ("Done", 3, 1),
+        ("Attention", 0, 0), ("Random", 1, 0), ("Faithfulness of Random", 3, 1), ("Done", 4, 1),
     ]  # fmt: skip
     found = steps[-1].compared
     assert found is not None and found.results[0].faithful is not None

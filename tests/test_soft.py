@@ -42,38 +42,51 @@ def soft(
     return soft_measures(prompt, targets, scores, scorer, value, SEED, draws)
 
 
-def plainly(
-    prompt: Prompt, targets: Targets, shares: np.ndarray, model: torch.nn.Module, draws: int
-) -> tuple[float, float]:
-    """Soft-NS and Soft-NC of a causal model, element by element as the papers define them.
+# What the decoders of the released models begin with: T5 with <pad>, BART with </s> and then <s>.
+OPENINGS = {"t5": (0,), "bart": (2, 0)}
 
-    `shares` [draws, L]: the importance of each token in each draw.
+
+def plainly(
+    prompt: Prompt, targets: Targets, shares: np.ndarray, model: torch.nn.Module, draws: int,
+    opening: tuple[int, ...] | None = None,
+) -> tuple[float, float]:  # fmt: skip
+    """Soft-NS and Soft-NC, element by element as the papers define them.
+
+    `shares` [draws, L]: the importance of each free unit in each draw. `opening`: what the decoder
+    of an encoder-decoder begins with; None for a causal model.
     """
-    ids = [*prompt.token_ids, *targets.continuation[:-1]]
+    said = targets.continuation[:-1]
+    ids = [*prompt.token_ids, *(said if opening is None else ())]
     embeddings = model.get_input_embeddings().weight.detach()
     width = embeddings.shape[1]
+    heard = {} if opening is None else {"decoder_input_ids": torch.tensor([[*opening, *said]])}
+    column = {
+        place: i for i, unit in enumerate(prompt.free_units)
+        for place in prompt.units[unit].positions
+    }  # fmt: skip
 
     def after(kept: list[list[bool]]) -> list[torch.Tensor]:
         """Next-token distributions where the two tokens of the target are predicted."""
         rows = [[float(embeddings[i, e]) if kept[t][e] else 0.0 for e in range(width)]
                 for t, i in enumerate(ids)]  # fmt: skip
         with torch.no_grad():
-            logits = model(inputs_embeds=torch.tensor([rows])).logits[0]
+            logits = model(inputs_embeds=torch.tensor([rows]), **heard).logits[0]
         return [torch.softmax(logits[place].double(), 0) for place in (-2, -1)]
 
     def distance(kept: list[list[bool]]) -> float:
         pairs = list(zip(after(kept), whole, strict=True))
         return sum(float((p.sqrt() - q.sqrt()).norm()) / math.sqrt(2) for p, q in pairs) / 2
 
-    length = len(prompt.token_ids)
     whole = after([[True] * width for _ in ids])
-    zeroed = distance([[t >= length] * width for t in range(len(ids))])
+    zeroed = distance([[t not in column] * width for t in range(len(ids))])
     sufficiency, comprehensiveness = [], []
     for draw in range(draws):
-        u = generator(SEED, Purpose.SOFT, draw).random((len(ids), width))
-        kept = [[bool(t >= length or u[t, e] < shares[draw, t]) for e in range(width)]
+        # Random numbers are drawn for the answer's tokens, too, wherever these are.
+        u = generator(SEED, Purpose.SOFT, draw).random((len(prompt.token_ids) + len(said), width))
+        s = [shares[draw, column[t]] if t in column else None for t in range(len(ids))]
+        kept = [[bool(s[t] is None or u[t, e] < s[t]) for e in range(width)]
                 for t in range(len(ids))]  # fmt: skip
-        left = [[bool(t >= length or u[t, e] < 1 - shares[draw, t]) for e in range(width)]
+        left = [[bool(s[t] is None or u[t, e] < 1 - s[t]) for e in range(width)]
                 for t in range(len(ids))]  # fmt: skip
         sufficient = 1 - distance(kept)
         sufficiency.append(max(0.0, sufficient - (1 - zeroed)) / (1 - (1 - zeroed)))
@@ -81,17 +94,20 @@ def plainly(
     return float(np.mean(sufficiency)), float(np.mean(comprehensiveness))
 
 
-def test_it_is_the_definition_written_out() -> None:
-    scorer = tiny_scorer("gpt2")
+@pytest.mark.parametrize("family", ["gpt2", "t5", "bart"])
+def test_it_is_the_definition_written_out(family: str) -> None:
+    opening = OPENINGS.get(family)
+    scorer = tiny_encoder_decoder_scorer(family) if opening else tiny_scorer(family)
     prompt = build_prompt(TEXT, scorer.tokenizer)
     targets = target_of(prompt, scorer)
-    scores = np.linspace(-0.5, 2.0, len(prompt.units))  # the first ones are zero, the last one is 1
+    # The first ones are zero, the last one is 1.
+    scores = np.linspace(-0.5, 2.0, len(prompt.free_units))
     own = np.maximum(scores, 0) / 2
     random = np.stack([generator(SEED, Purpose.SOFT_ORDER, d).permutation(own) for d in range(3)])
     found = soft(prompt, targets, scores, scorer)
     assert isinstance(found, SoftMeasures)
-    expected = plainly(prompt, targets, np.tile(own, (3, 1)), scorer._model, 3)
-    chance = plainly(prompt, targets, random, scorer._model, 3)
+    expected = plainly(prompt, targets, np.tile(own, (3, 1)), scorer._model, 3, opening)
+    chance = plainly(prompt, targets, random, scorer._model, 3, opening)
     assert (found.sufficiency.mean, found.comprehensiveness.mean) == pytest.approx(expected, 1e-4)
     assert (found.random_sufficiency, found.random_comprehensiveness) == pytest.approx(chance, 1e-4)
     assert found.log_ratio_comprehensiveness == pytest.approx(

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -230,6 +231,34 @@ def test_a_study_is_done_and_kept(folder: StudyFolder) -> None:
     assert kept.target.text == " paris" and kept.trace
     assert list(run_study(folder))[-1] == StudyProgress(4, 1, 4, "Done", pytest.approx(0, abs=1))
     assert len(lines_of(folder)) == 4
+
+
+def test_the_time_left_is_told_at_the_pace_of_the_rows_that_came_out(
+    folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    clock = SimpleNamespace(perf_counter=lambda: now[0])
+    monkeypatch.setattr("reagent_core.study.work.time", clock)
+
+    def engine(tasks: Sequence[Task], *_: object) -> Iterator[Worked | Doing]:
+        """Two rows of 10 s, one that fails after 1 s, one of 40 s."""
+        for task, seconds in zip(tasks, (10, 10, 1, 40), strict=True):
+            yield Doing("ReAGent", task)
+            now[0] += seconds
+            well = Worked(Outcome(task=task, status="done", seconds=seconds))
+            yield failed(task, "It is empty.") if seconds == 1 else well
+
+    seen = []
+    for step in run_study(folder, engine):
+        seen.append((step.done, step.left_s))
+        now[0] += 1000  # whoever looks at it takes his time, which does not count
+    assert seen == [
+        (0, None), (0, None),  # the start, and the first row
+        (1, 30.0), (1, 30.0),  # three more at 10 s each
+        (2, 20.0), (2, 20.0),
+        (3, 10.5), (3, 10.5),  # what failed says nothing of the pace, but took its time
+        (4, 0.0),
+    ]  # fmt: skip
 
 
 def test_it_goes_on_where_it_was_paused(folder: StudyFolder, scorer: Homely) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from reagent_core.checker import check_now
 from reagent_core.config import Config
 from reagent_core.cost import estimate
 from reagent_core.errors import ModelError
@@ -124,6 +125,23 @@ def test_the_requests_said_before_are_about_those_made(server: FakeServer, repla
     cost = estimate(build_prompt(PROMPT, scorer.tokenizer), request, scorer, None)
     made = explain_now(request, scorer).counts
     assert 0.7 < cost.requests / made.requests < 1.5
+
+
+def test_a_check_gives_what_it_gives_on_the_model_itself(
+    server: FakeServer, local: TransformersScorer
+) -> None:
+    request = Request(prompt=PROMPT, target=AnswerTokens(), max_new_tokens=1, config=CONFIG)
+    scorer = connected(server)
+    explanation = explain_now(request, scorer)
+    there = check_now(explanation, scorer, draws=1)
+    here = check_now(explanation, local, replacer="uniform", draws=1)
+    assert (there.replacer, there.order, there.beaten) == ("uniform", here.order, here.beaten)
+    for ours, theirs in ((there.deletion, here.deletion), (there.insertion, here.insertion)):
+        assert ours.nats == pytest.approx(theirs.nats, abs=1e-3)
+        assert ours.random_mean == pytest.approx(theirs.random_mean, abs=1e-3)
+    assert max(map(abs, there.deletion.nats)) > 0.1, "something was lost"
+    assert there.counts.requests > 0 and there.notes == ()
+    assert there.soft is None and here.soft is not None, "a server shows no embeddings"
 
 
 def spoil(server: FakeServer, change: Callable[[dict[str, Any]], None]) -> None:

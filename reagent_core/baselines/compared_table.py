@@ -27,7 +27,7 @@ def methods_frame(compared: MethodsCompared) -> pd.DataFrame:
     counts: see `Counts`. `tau_METHOD`: Kendall's tau with that method. `key`: of its explanation in
     the library.
     """
-    rows = [_row(result) for result in compared.results]
+    rows = [method_row(result) for result in compared.results]
     for row, taus in zip(rows, compared.agreement, strict=True):
         for other, tau in zip(compared.results, taus, strict=True):
             row[f"tau_{other.method}"] = tau
@@ -39,7 +39,8 @@ def methods_csv(compared: MethodsCompared) -> str:
     return csv_text(methods_frame(compared), ["label", "strongest"])
 
 
-def _row(result: MethodResult) -> dict[str, Any]:
+def method_row(result: MethodResult) -> dict[str, Any]:
+    """What the table says of one method, without its agreement with the others."""
     explanation, faithful = result.explanation, result.faithful
     counts = explanation.counts
     return {

@@ -41,7 +41,8 @@ from reagent_core.trust import standing
 class CompareProgress:
     """What is being done: `done` of `total` parts; the last one has the result.
 
-    `found`: the methods that are done, whose faithfulness is told at the end, all at once.
+    `found`: the methods that have explained the target; how faithful they are lands after that,
+    one method after the other, for it is judged on the units that all of them rank.
     """
 
     doing: str
@@ -61,8 +62,8 @@ def compare_methods(
     cancelled: Callable[[], bool] = never,
     answered: Sequence[GeneratedToken] = (),
 ) -> Iterator[CompareProgress]:
-    """Run methods on the target of `request`, which must be one; yields before each, and at last
-    the comparison.
+    """Run methods on the target of `request`, which must be one; yields before each, then before
+    each is judged, and at last the comparison.
 
     `names`: of `METHODS`, or "reagent"; all explain the same answer, which is `answered` where
     somebody has asked the model already. `budget`: see `attribute`. `draws`: replacements of each
@@ -87,10 +88,11 @@ def compare_methods(
     if not wanted:
         raise InputError(f"None of these methods can be used. {refused[0].reason}", "settings")
     made: list[MethodResult] = []
+    total = 2 * len(wanted)
     failed: list[ReagentError] = []
     run: Explanation | None = None
     for number, name in enumerate(wanted):
-        yield CompareProgress(label_of(name), number, len(wanted) + 1, tuple(made))
+        yield CompareProgress(label_of(name), number, total, tuple(made))
         try:
             if name == REAGENT:
                 explanation = run = finished_run(request, scorer, cancelled, answered)
@@ -112,16 +114,17 @@ def compare_methods(
         )
     if not made:
         raise failed[0]
-    yield CompareProgress("Faithfulness", len(wanted), len(wanted) + 1, tuple(made))
     explanations = [result.explanation for result in made]
     replacer = other_replacer(explanations[0], scorer)
-    faithful = faithful_all(explanations, scorer, replacer, draws, cancelled)
-    results = tuple(
-        result.model_copy(update={"faithful": own})
-        for result, own in zip(made, faithful, strict=True)
-    )
+    judged = faithful_all(explanations, scorer, replacer, draws, cancelled)
+    faithful: list[Faithful | None] = []
+    for place, result in enumerate(made):
+        doing = f"Faithfulness of {result.label}"
+        yield CompareProgress(doing, total - len(made) + place, total, tuple(made))
+        faithful.append(next(judged))
+        made[place] = result.model_copy(update={"faithful": faithful[-1]})
     compared = MethodsCompared(
-        results=results,
+        results=tuple(made),
         refused=tuple(refused),
         agreement=agreement(explanations),
         replacer=replacer,
@@ -129,7 +132,7 @@ def compare_methods(
         budget=budget,
         notes=(*_long_prompt(explanations), *_notes(faithful)),
     )
-    yield CompareProgress("Done", len(wanted) + 1, len(wanted) + 1, results, compared)
+    yield CompareProgress("Done", total, total, tuple(made), compared)
 
 
 def _long_prompt(explanations: Sequence[Explanation]) -> tuple[str, ...]:
@@ -178,8 +181,9 @@ def faithful_all(
     replacer: ReplacerName,
     draws: int = DRAWS,
     cancelled: Callable[[], bool] = never,
-) -> list[Faithful | None]:
-    """The faithfulness of each of several explanations of one context, as in `check`.
+) -> Iterator[Faithful | None]:
+    """The faithfulness of each of several explanations of one context, as in `check`: yields each
+    as soon as it is judged, in the given order; None for each where all rank fewer than two units.
 
     All are replaced by the same draws and compared with the same random orders, which are read
     once. Of a long prompt the units are ordered that all of them rank (see `on_same_units`).
@@ -189,14 +193,14 @@ def faithful_all(
     orders = [order_of(each, main_measure(each)) for each in explanations]
     common = set(orders[0]).intersection(*orders)
     if len(common) < 2:
-        return [None] * len(orders)
+        yield from [None] * len(orders)
+        return
     prompt, targets = rebuilt(explanations[0], scorer, common)
     config = explanations[0].config.model_copy(update={"replacer": replacer})
     substitute = make_replacer(config, scorer, cancelled).prepare(prompt)
     meter = Meter(scorer, targets, cancelled, None, shared_prefix(prompt, scorer))
     original = float(meter.read(np.asarray([prompt.token_ids], np.int64)).values[0, 0])
     column = {unit: i for i, unit in enumerate(prompt.free_units)}
-    made: list[Faithful | None] = []
     for explanation, order in zip(explanations, orders, strict=True):
         planned = plan(np.array([column[i] for i in order if i in common], np.int64), draws, 0)
         parts = list(read(prompt, planned, substitute, meter, 0))
@@ -204,19 +208,16 @@ def faithful_all(
         found = faithfulness(erased(planned, values), original, targets)
         soft = soft_if_it_fits(explanation, prompt, targets, scorer, cancelled=cancelled)
         deletion, insertion, contest = found.deletion, found.insertion, found.contest
-        made.append(
-            Faithful(
-                area=insertion.area - deletion.area,
-                deletion_area=deletion.area,
-                insertion_area=insertion.area,
-                random_area=insertion.random_area - deletion.random_area,
-                beaten=contest.beaten,
-                orders=contest.orders,
-                standing=standing(contest),
-                mean=found.mean,
-                soft=soft.measures,
-                soft_missing=soft.missing,
-                notes=soft.notes,
-            )
+        yield Faithful(
+            area=insertion.area - deletion.area,
+            deletion_area=deletion.area,
+            insertion_area=insertion.area,
+            random_area=insertion.random_area - deletion.random_area,
+            beaten=contest.beaten,
+            orders=contest.orders,
+            standing=standing(contest),
+            mean=found.mean,
+            soft=soft.measures,
+            soft_missing=soft.missing,
+            notes=soft.notes,
         )
-    return made

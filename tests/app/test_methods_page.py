@@ -20,6 +20,7 @@ from components.examples import (
     methods_examples,
 )
 from reagent_core import models
+from reagent_core.baselines import comparison
 from reagent_core.baselines.compared_words import headline
 from reagent_core.baselines.methods import METHODS, Method, label_of
 from reagent_core.config import PRESETS
@@ -194,6 +195,43 @@ def test_what_has_landed_is_drawn_while_the_rest_runs(
     more.set()
     ended(test)
     assert len(strips(test)) == 2 and "is the most faithful here" in texts(test)[0]
+
+
+def test_what_was_judged_is_drawn_while_the_rest_is_judged(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged, more = threading.Event(), threading.Event()
+    judge, calls = comparison.soft_if_it_fits, []
+
+    def slow(*arguments: object, **options: object) -> object:
+        calls.append(arguments)
+        if len(calls) == 2:
+            judged.set()
+            more.wait(30)
+        return judge(*arguments, **options)
+
+    monkeypatch.setattr(comparison, "soft_if_it_fits", slow)
+    test = compare(page(), "leave_one_out", "shapley", "random")
+    assert judged.wait(30)
+    test.run()
+    assert len(strips(test)) == 3 and not test.exception
+    (table,) = test.dataframe
+    assert table.value["Method"].tolist() == ["Leave-one-out"]
+    assert table.value["Area"].notna().all()
+    told = [caption.value for caption in test.caption]
+    assert any(each.startswith("Faithfulness is known of 1 of these 3.") for each in told)
+    assert [radio.label for radio in test.radio if "Faithfulness" in radio.label]
+
+    # What is known when it is stopped stays; the one that is being judged comes to its end.
+    (cancel,) = [button for button in test.button if button.key == "methods cancel"]
+    cancel.click().run()
+    more.set()
+    ended(test)
+    assert test.info[0].value.startswith("Stopped when 3 methods had ended.")
+    assert test.info[0].value.endswith("how faithful it is was told for 2 of them only.")
+    (table,) = test.dataframe
+    assert set(table.value["Method"]) == {"Leave-one-out", "Shapley value sampling"}
+    assert not test.exception
 
 
 def test_the_tray_lists_it_on_every_page(store: Store, gate: threading.Event) -> None:
