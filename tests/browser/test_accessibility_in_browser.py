@@ -26,7 +26,7 @@ def opened(open_page: Open, address: str, view: View) -> Page:
     return page
 
 
-def violations(page: Page, rule: str | None) -> list[str]:
+def violations(page: Page, rule: str | None = None) -> list[str]:
     """What is serious, one line each place; of one rule alone if it is named."""
     options: dict[str, object] = {"resultTypes": ["violations"]}
     if rule:
