@@ -561,7 +561,7 @@ def test_processes_upgrade_and_write_at_once(
         "store, start = Store(), int(sys.argv[1])\n"
         "print('ready', flush=True)\n"
         "sys.stdin.readline()\n"
-        "for n in range(start, start + 5):\n"
+        "for n in range(start, start + 3):\n"
         "    store.put(f'{n:064x}', about(str(n)))\n"
         "    assert store.get(f'{n:064x}') == about(str(n))\n"
         "    store.put('f' * 64, about('shared'))\n"
@@ -587,8 +587,8 @@ def test_processes_upgrade_and_write_at_once(
         _, errors = process.communicate(timeout=120)
         assert (process.returncode, [line for line in errors.splitlines() if "corrupt" not in line]
                 ) == (0, [])  # fmt: skip
-    assert store.count() == 3 + 15 and store.count(Filter(deleted=True)) == 1
-    assert len(store.entry("f" * 64).tags) == 15
+    assert store.count() == 3 + 9 and store.count(Filter(deleted=True)) == 1
+    assert len(store.entry("f" * 64).tags) == 9
 
 
 @pytest.mark.parametrize(
