@@ -39,7 +39,10 @@ def draw_actions(selected: list[Entry], store: Store) -> None:
     """What can be done to the selected entries, which were not deleted."""
     with st.container(border=True):
         if not selected:
-            st.caption("Select rows to open, compare, name, tag, export or delete them.")
+            st.caption(
+                "Select rows (Shift+Space in the table) to open, compare, name, tag, export or "
+                "delete them."
+            )
             return
         readable = [entry for entry in selected if entry.readable]
         if len(selected) == 1:

@@ -22,15 +22,17 @@ STEPS = (
     ("Repeat", "Many times over. What the answer cannot do without ends on top."),
 )  # fmt: skip
 
-NOT = """
-- **Not the model's reasoning:** it says which words moved the answer, not what the model thought.
-- **Not proof that the answer is right:** wrong answers, too, have words that made them.
-- **Not exact:** replacements are drawn by chance. Compare two words by their intervals.
-- **Not independent of what was tried:** other replacements give other scores.
-- **Not one word's alone:** words that say the same hide each other; words that work together share.
-- **Not about the rest of the answer:** every word of it has scores of its own.
-- **Not there for everything:** what is never replaced (the frame of a chat) may matter, too.
-"""
+# Two columns of as many lines, so that all of it stands on the first screen of a laptop.
+NOT = (
+    ("**Not the model's reasoning:** only which words moved its answer.",
+     "**Not proof of a right answer:** words make wrong ones, too.",
+     "**Not exact:** replacements are drawn by chance. Compare two words by their intervals.",
+     "**Not absolute:** other replacements give other scores."),
+    ("**Not one word's alone:** words that say the same hide each other; words that work together "
+     "share.",
+     "**Not about the rest of the answer:** each word has its own.",
+     "**Not there for everything:** what is never replaced (the frame of a chat) may matter, too."),
+)  # fmt: skip
 
 FORMULA = r"""
 Let $p_o$ be the probability of the answer with the prompt as it was, $p_r$ with the replaced one,
@@ -67,29 +69,30 @@ for number, (column, (name, text)) in enumerate(zip(st.columns(4), STEPS, strict
     column.markdown(f"**{number}. {name}**  \n{text}")
 explanation = example_word()
 step_player(explanation, key="method steps")
-with st.container(border=True, gap="xsmall"):
+with st.container(gap=None):
     st.markdown("**What a score is not**")
-    st.markdown(NOT)
-st.markdown("**What a colour means**")
-left, right = st.columns(2, gap="medium")
-with left:
-    token_strip(
-        prompt_strip(explanation),
-        key="method prompt",
-        label="The prompt, coloured by importance",
-        legend=WITH_SIGNS,
+    for column, texts in zip(st.columns(2), NOT, strict=True):
+        column.markdown("\n".join(f"- :small[{text}]" for text in texts))
+with st.expander("What a colour means", icon=":material/palette:"):
+    left, right = st.columns(2, gap="medium")
+    with left:
+        token_strip(
+            prompt_strip(explanation),
+            key="method prompt",
+            label="The prompt, coloured by importance",
+            legend=WITH_SIGNS,
+        )
+    right.markdown(
+        "Blue: without this word the answer gets less likely. Orange: more likely. The deeper the "
+        "colour, the stronger; hover over a word to see how strong, and how sure that is.\n\n"
+        "Colours show this *effect* and not the score above, because scores grow sharper with "
+        "every step. Both come from the same replacements."
     )
-right.markdown(
-    "Blue: without this word the answer gets less likely. Orange: more likely. The deeper the "
-    "colour, the stronger; hover over a word to see how strong, and how sure that is.\n\n"
-    "Colours show this *effect* and not the score above, because scores grow sharper with every "
-    "step. Both come from the same replacements."
-)
+with st.expander("The formula, for the curious", icon=":material/function:"):
+    st.markdown(FORMULA)
 with st.container(horizontal=True):
     link_to("explain", "Try it on your own prompt", {})
     link_to("convergence", "See how this run settled", {"example": EXAMPLE})
-with st.expander("The formula, for the curious", icon=":material/function:"):
-    st.markdown(FORMULA)
 st.caption(
     f"The method: Zhao and Shan (2024), [ReAGent: A Model-agnostic Feature Attribution Method for "
     f"Generative Language Models]({PAPER}), arXiv 2402.00794."

@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 
 from reagent_core.cli import app
 from reagent_core.explanation import load
+from reagent_core.importing import read_file
 from reagent_core.library import Filter
 from reagent_core.store import Store
 from tests.light import run_without
-from tests.test_library import A, B, about, execute
+from tests.test_library import FIXTURES, A, B, about, execute
 
 AB = "ab" + "0" * 62
 
@@ -119,6 +120,16 @@ def test_what_the_page_does_can_be_done_here(store: Store, tmp_path: Path) -> No
     with zipfile.ZipFile(tmp_path / "two.zip") as archive:
         assert load(archive.read("001-my-name.json")) == store.get(A)
         assert store.count(Filter(search="my name")) == 1
+
+
+def test_what_is_imported_is_listed_once(store: Store) -> None:
+    file = str(FIXTURES / "iterations_data.json")
+    imported = json.loads(reagent("import", file, "--name", "from a notebook", "--json"))
+    assert reagent("import", file).startswith(f"Imported as {imported['id']}")
+    assert listed("--search", "notebook") == {imported["id"]} == listed() - {A, B, AB}
+    shown = reagent("list")
+    assert shown.count("“The capital of France is”") == 2 and "from a notebook" in shown
+    assert store.get(imported["id"]) == read_file(FIXTURES / "iterations_data.json")
 
 
 def test_mistakes_are_sentences(store: Store, tmp_path: Path) -> None:

@@ -397,7 +397,7 @@ def test_the_command_refuses_with_exit_code_2(
     assert sentence.startswith("Error in the file to import: ")
 
 
-def test_a_parquet_file_is_refused(tmp_path: Path) -> None:
+def test_a_pickle_of_pandas_is_refused(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1]}).to_pickle(tmp_path / "frame.json")
     with pytest.raises(InputError, match="a pickle, which could run code"):
         read_file(tmp_path / "frame.json")

@@ -6,10 +6,13 @@ import ast
 from pathlib import Path
 
 import pytest
+import streamlit as st
 
 from tests.light import open_without
 
 ROOT = Path(__file__).parent.parent
+# What Streamlit draws pictures of numbers with.
+CHARTS = {name for name in dir(st) if name.endswith("_chart") or name == "pyplot"}
 CORE = sorted((ROOT / "reagent_core").rglob("*.py"))
 
 
@@ -27,6 +30,18 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", CORE, ids=lambda path: path.name)
 def test_the_core_knows_nothing_of_the_app(path: Path) -> None:
     assert imported(path).isdisjoint({"streamlit", "components", "pages"})
+
+
+def test_every_chart_can_be_saved_as_a_picture() -> None:
+    """All charts are drawn in one place, which puts the menu below them."""
+    draws = {
+        path.name
+        for folder in ("components", "pages")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in CHARTS
+    }
+    assert draws == {"pictures.py"}
 
 
 @pytest.mark.parametrize(

@@ -77,8 +77,9 @@ def upgrade(connection: Connection) -> None:
         if found.has_table(_IN_BETWEEN):
             raise BrokenSchema
         if found.has_table(_TABLE):
-            columns = found.get_columns(_TABLE)
-            if {column["name"] for column in columns} != _FIRST_COLUMNS:
+            columns = {column["name"] for column in found.get_columns(_TABLE)}
+            is_first, said_first = columns == _FIRST_COLUMNS, version in (None, VERSIONS[0])
+            if is_first != said_first:
                 raise ForeignTable if version is None else BrokenSchema
             if version is None:
                 command.stamp(config, VERSIONS[0])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import streamlit as st
@@ -15,7 +17,7 @@ from reagent_core import longer
 from reagent_core.config import PRESETS, Config
 from reagent_core.explain import Progress, explain_now
 from reagent_core.explanation import Explanation
-from reagent_core.importing import read_file
+from reagent_core.importing import read_explanation, read_file
 from reagent_core.jobs import JobSnapshot
 from reagent_core.request import AnswerTokens, Request
 from tests.light import run_without
@@ -73,6 +75,28 @@ def test_its_modules_wait_for_no_large_library() -> None:
         {"torch", "transformers", "scipy", "sqlalchemy"},
         "import components.convergence_view, components.run_view",
     )
+
+
+def test_the_notebooks_format_can_be_taken_away_a_file_a_probe(
+    scorer: TinyScorer, said: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered: dict[str, tuple[str, str]] = {}  # the name of the file and what is in it
+
+    def download_button(label: str, make: Callable[[], str], name: str, *_: Any, **__: Any) -> None:
+        if "iterations_data" in name:
+            offered[label] = (name, make())
+
+    monkeypatch.setattr(st, "download_button", download_button)
+    assert not page(example="travel").exception
+    assert list(offered) == ["Probe 1", "Probe 2", "Probe 3"]
+    for probe, (name, made) in enumerate(offered.values(), start=1):
+        assert name == f"explanation-bangkok-iterations_data-{probe}.json"
+        again = read_explanation(made.encode(), name)
+        assert (again.source, again.target.text) == ("notebook", " Bangkok")
+    kept(Config(probes=1, min_steps=2, max_steps=2))
+    offered.clear()
+    assert not page(run=KEY).exception
+    assert list(offered) == ["Notebook, JSON"]
 
 
 def test_an_example_of_the_address_and_one_that_is_not_there(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 from playwright.sync_api import Error, Locator, Page, expect
 
-from tests.browser.conftest import PHONE
+from scripts.served_app import wait_until_drawn
+from tests.browser.conftest import DESKTOP, PHONE
+from tests.browser.test_accessibility_in_browser import violations
 from tests.browser.test_explain_in_browser import HOSTILE
 
 Open = Callable[..., Page]
@@ -101,6 +104,23 @@ def test_words_are_marked_and_the_noise_is_grey_and_says_so(server: str, open_pa
         arg=[first.element_handle(), second.element_handle()],
     )
     assert page.evaluate("document.scrollingElement.scrollWidth") <= PHONE["width"]
+
+
+def test_four_prompts_stand_side_by_side(server: str, open_page: Open) -> None:
+    page = open_page(f"{server}{EXAMPLE},capital-reworded,capital-seed")
+    strips = [prompt(page, letter) for letter in "ABCD"]
+    expect(strips[-1]).to_have_text(re.compile("^The.capital.of.France.is$"))
+    wait_until_drawn(page)
+    boxes = [found for strip in strips if (found := strip.bounding_box())]
+    assert len({each["y"] for each in boxes}) == 1
+    for left, right in pairwise(boxes):
+        assert left["x"] + left["width"] < right["x"]
+    # Wide enough for the words: none is cut, and nothing stands outside the window.
+    assert boxes[-1]["x"] + boxes[-1]["width"] < DESKTOP["width"]
+    cut = "element => element.scrollWidth > element.clientWidth"
+    assert not any(each.evaluate(cut) for each in (*strips, table(page)))
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= DESKTOP["width"]
+    assert violations(page) == []
 
 
 def test_two_sessions_compare_the_same_to_the_end(server: str, open_page: Open) -> None:

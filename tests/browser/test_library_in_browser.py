@@ -1,4 +1,4 @@
-"""The page Library in a real browser, on two servers and one database."""
+"""The page Library in a real browser, on a database that another process writes to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from playwright.sync_api import Page, expect
 
 from reagent_core.store import Store
 from scripts.served_app import link_model, serve, stop
-from tests.test_library import A, B, C, about
+from tests.browser.test_convergence_in_browser import pictures
+from tests.test_library import FIXTURES, A, B, C, about
 
 Open = Callable[..., Page]
 HOSTILE = "<img src=http://localhost:9/x onerror=alert(1)> **b** =1+1"
@@ -160,3 +161,23 @@ def test_what_one_session_deletes_and_brings_back_another_sees(
     first.get_by_placeholder("Search in prompts").fill("capital")
     rows(first, 1)
     assert library.entry(A).deleted is None
+
+
+def test_a_file_is_imported_and_opened_and_half_of_it_is_refused(
+    server: str, open_page: Open, tmp_path: Path
+) -> None:
+    whole, half = FIXTURES / "iterations_data.json", tmp_path / "half.json"
+    half.write_bytes(whole.read_bytes()[:1000])
+    page = open_page(f"{server}/library")
+    kept = page.get_by_text(re.compile(r"^[\d,]+ kept, "))
+    before = kept.inner_text()
+    page.get_by_test_id("stExpander").filter(has_text="Import a file").locator("summary").click()
+    upload = page.locator("input[type=file]")
+    upload.set_input_files(half)
+    expect(page.get_by_text("“half.json”: This file is not valid JSON")).to_be_visible()
+    expect(kept).to_have_text(before)
+    upload.set_input_files(whole)
+    page.wait_for_url(re.compile("/convergence.run=[0-9a-f]{64}$"))
+    expect(page.get_by_text(re.compile("^(Settled|Not settled yet): "))).to_be_visible()
+    expect(page.get_by_text("Token boundaries were rebuilt")).to_be_visible()
+    expect(pictures(page)).to_have_count(8)

@@ -61,8 +61,11 @@ def growing(made: int) -> Explanation:
 
 def test_the_page_leads_to_a_prompt_of_ones_own_and_back(server: str, open_page: Open) -> None:
     page = open_page(f"{server}/method")
-    expect(page.get_by_role("heading", name="How do we know which words mattered?")).to_be_visible()
     expect(page.get_by_text("Before the first step the model gives “Bangkok” 33%")).to_be_visible()
+    # All from the title to the last thing that a score is not, without scrolling.
+    title = page.get_by_role("heading", name="How do we know which words mattered?")
+    for part in (title, page.get_by_text("give other scores"), page.get_by_text("may matter, too")):
+        expect(part).to_be_in_viewport(ratio=1)
     page.get_by_role("link", name="Try it on your own prompt").click()
     expect(page.get_by_label("Your prompt")).to_be_visible()
     page.go_back()
