@@ -25,7 +25,6 @@ from components.charts import (
     AGAINST_COLOUR,
     FOR_COLOUR,
     GREY,
-    MOST_GREY,
     Chart,
     short,
     spread,
@@ -36,8 +35,10 @@ from reagent_core.decimate import binned, decimated
 from reagent_core.sentences import unit_names
 from reagent_core.strip import FULL_COLOUR_AT_LEAST
 
-# Points of one line: a browser draws some five thousand in the time a person does not notice.
+# Points of one line: a browser draws some five thousand in the time a person does not notice. The
+# more lines are grey, the fewer points each of them has.
 MOST_MEAN, MOST_PROBE, MOST_OTHER, MOST_BAND = 120, 80, 60, 60
+MOST_LINES, MOST_GREY_POINTS = 120, 3600
 
 # Cells of the heatmap, for the same reason.
 MOST_COLUMNS, MOST_CELLS, MOST_ROWS = 120, 6000, 120
@@ -61,12 +62,14 @@ def curves_chart(course: Course, shown: Shown, highlight: Highlight) -> Chart:
     steps = len(lines.mean)
     detailed = highlight.units if highlight.picked else highlight.units[:1]
     parts: list[dict[str, Any]] = []
-    for column in _drawn(course, lines, shown, highlight):
+    drawn = _drawn(course, lines, shown, highlight)
+    most_other = min(MOST_OTHER, MOST_GREY_POINTS // len(drawn))
+    for column in drawn:
         unit = course.units[column]
         role = highlight.role(unit)
         own = {"unit": unit, "name": names[unit], "role": role, "line": str(unit)}
         named = role != "other"
-        kind, most = ("mean", MOST_MEAN) if named else ("other", MOST_OTHER)
+        kind, most = ("mean", MOST_MEAN) if named else ("other", most_other)
         parts.append({**own, "kind": kind, **_line(lines.mean[:, column], most)})
         if unit not in detailed:
             continue
@@ -151,7 +154,7 @@ def _drawn(course: Course, lines: Lines, shown: Shown, highlight: Highlight) -> 
     last = lines.mean[-1] if shown == "raw" else np.abs(lines.mean[-1])
     order = np.argsort(-np.nan_to_num(last, nan=-np.inf), kind="stable").tolist()
     out = [course.units.index(unit) for unit in highlight.units if unit in course.units]
-    return [column for column in order[:MOST_GREY] if column not in out] + out
+    return [column for column in order[:MOST_LINES] if column not in out] + out
 
 
 def _line(values: FloatArray, most: int) -> dict[str, FloatArray]:

@@ -8,8 +8,8 @@ import numpy as np
 import streamlit as st
 
 from components.chart_parts import Highlight, highlighted
-from components.charts import MOST_GREY, Chart, left_out
-from components.convergence_charts import MOST_ROWS, curves_chart, heatmap_chart
+from components.charts import Chart, left_out
+from components.convergence_charts import MOST_LINES, MOST_ROWS, curves_chart, heatmap_chart
 from components.explanation_view import choose_word
 from components.picked import follow_chart, pick, picked
 from components.pictures import draw_chart
@@ -152,7 +152,7 @@ def _curves(course: Course, highlight: Highlight, name: str) -> None:
             "so far tell it, from early points, too. So the start of a line may still move while "
             "a run goes on."
         )
-    _left_out(course, MOST_GREY, "lowest" if shown == "raw" else "weakest")
+    _left_out(course, MOST_LINES, "lowest" if shown == "raw" else "weakest")
 
 
 def _left_out(course: Course, most: int, which: str) -> None:

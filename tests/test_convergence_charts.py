@@ -11,11 +11,12 @@ import pytest
 import vl_convert
 
 from components.chart_parts import COLOURS, MOST_PICKED, Highlight, highlighted
-from components.charts import GREY, MOST_GREY, Chart
+from components.charts import GREY, Chart
 from components.convergence_charts import (
     AXIS_HEIGHT,
     LABEL_HEIGHT,
     MOST_CELLS,
+    MOST_LINES,
     MOST_MEAN,
     MOST_OTHER,
     MOST_ROWS,
@@ -122,9 +123,11 @@ def test_curves_end_where_the_explanation_stands_and_carry_their_names(shown: st
     assert ">Thailand<" in drawn(chart)
 
 
-def test_long_runs_of_many_tokens_are_thinned_but_keep_extremes() -> None:
-    course = Course(explained(many(50), steps=1000))
+@pytest.mark.parametrize("tokens", [50, 100])
+def test_long_runs_of_many_tokens_are_thinned_but_keep_extremes(tokens: int) -> None:
+    course = Course(explained(many(tokens), steps=1000))
     chart = curves_chart(course, "effect", highlighted([], list(range(49, 40, -1))))
+    assert chart.rows["unit"].nunique() == tokens
     counts = chart.rows.groupby(["kind", "line"]).size()
     assert counts["mean"].max() <= MOST_MEAN and counts["other"].max() <= MOST_OTHER
     assert len(chart.rows) < 5000
@@ -239,11 +242,11 @@ def test_one_step_of_many_tokens_shows_what_is_picked() -> None:
 
 
 def test_of_many_curves_the_strongest_against_the_target_is_drawn() -> None:
-    weak: list[UnitSpec] = [(f" w{i}", (0.01, -1, 1)) for i in range(MOST_GREY + 10)]
+    weak: list[UnitSpec] = [(f" w{i}", (0.01, -1, 1)) for i in range(MOST_LINES + 10)]
     course = Course(explained([*weak, (" not", (-4, -5, -3))]))
     against = len(weak)
     rows = curves_chart(course, "effect", highlighted([], [0])).rows
-    assert against in set(rows["unit"]) and rows["unit"].nunique() <= MOST_GREY + 1
+    assert against in set(rows["unit"]) and rows["unit"].nunique() <= MOST_LINES + 1
     # Raw scores only have an order, in which it is last.
     rows = curves_chart(course, "raw", highlighted([], [0])).rows
     assert against not in set(rows["unit"])
@@ -282,8 +285,9 @@ def test_every_chart_says_in_words_what_it_shows() -> None:
     told = {name: chart.spec["description"] for name, chart in charts.items()}
     scores = Course(tested).raw.probes[0, -1]
     shares = np.sort(softmax(scores))[-30:]
+    # Six tokens were replaced in none of these few steps.
     assert told == {
-        "curves": "Line chart: the effect of 60 tokens after each of 4 steps; 2 in colour.",
+        "curves": "Line chart: the effect of 64 tokens after each of 4 steps; 2 in colour.",
         "heatmap": "Heatmap: the ReAGent score of 70 tokens, from top to bottom, after each of 4 "
         "steps, from left to right.",
         "changes": "Dot chart: the probability that the target lost in each of 8 steps, -2.0% to "

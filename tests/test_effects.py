@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
+from reagent_core import adjustment
 from reagent_core.adjustment import adjusted
 from reagent_core.config import PRESETS
 from reagent_core.curves import running_effects
@@ -129,3 +130,22 @@ def test_running_intervals_are_those_of_the_steps_so_far(anchored: bool) -> None
             np.testing.assert_allclose(
                 getattr(found, field)[place], getattr(alone, field)[0], rtol=1e-9, err_msg=field
             )
+
+
+def test_the_regression_keeps_to_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of linear algebra that wait for each other take the cores from the model."""
+
+    def threads() -> set[int]:
+        libraries = adjustment._linear_algebra().select(user_api="blas").info()
+        return {library["num_threads"] for library in libraries}
+
+    used, before = list[set[int]](), threads()
+
+    def ridge(masks: np.ndarray, values: np.ndarray, spent: int) -> np.ndarray:
+        used.append(threads())
+        return np.zeros(masks.shape[1])
+
+    monkeypatch.setattr(adjustment, "ridge", ridge)
+    adjusted(np.random.default_rng(0).random((40, 5)) < 0.5, np.zeros(40), anchored=False)
+    assert used == [{1}] * adjustment.FOLDS
+    assert threads() == before
