@@ -55,9 +55,8 @@ def load_model(model_id: str) -> Scorer:
         ReagentError: it cannot be loaded; the sentence says why.
     """
     scorer = models.load(model_id)
-    # Streamlit runs a full garbage collection after every script run, once a second in a live
-    # view. With torch and transformers in memory that took half of the processor; objects that
-    # stay need not be looked at again. A model that leaves undoes this (see `give_back`).
+    # A full garbage collection looks at every object, and torch and transformers bring very many.
+    # Those that stay need not be looked at again. A model that leaves undoes this (`give_back`).
     if scorer not in _frozen:
         _frozen.add(scorer)
         gc.collect()
