@@ -129,13 +129,14 @@ def test_every_kind_of_curve(scorer: TinyScorer, said: dict[str, str]) -> None:
 def test_of_many_tokens_it_says_how_many_are_left_out(
     scorer: TinyScorer, said: dict[str, str]
 ) -> None:
-    long = ASKED.model_copy(update={"prompt": "a big red " * 22 + "france is"})  # 68 tokens
+    long = ASKED.model_copy(update={"prompt": "a big red " * 42 + "france is"})  # 128 tokens
     config = Config(probes=1, min_steps=2, max_steps=2)
     explanation = explain_now(long.model_copy(update={"config": config}), TinyScorer())
     runs.explanation_store().put(KEY, explanation)
     captions = " ".join(caption.value for caption in page(run=KEY).caption)
-    assert "The 8 weakest of 68 tokens are left out" in captions  # of the curves
-    assert "The 38 lowest of 68 tokens are left out" in captions  # of the scores of one step
+    # Of the curves and of the heatmap, and of the scores of one step.
+    assert captions.count("The 8 weakest of 128 tokens are left out") == 2
+    assert "The 98 lowest of 128 tokens are left out" in captions
 
 
 def test_the_scores_of_one_step(scorer: TinyScorer, said: dict[str, str]) -> None:
