@@ -1,6 +1,6 @@
 """How often the 95% intervals of effects hold what they promise: `python -m benchmarks.coverage`.
 
-On ten prompts of the test part, one of each kind: the effects after 20,000 steps are taken for the
+On ten prompts of the dev part, one of each kind: the effects after 20,000 steps are taken for the
 truth, and many runs of the default with other seeds are asked how many of their intervals contain
 them. Equal prompts are scored once for all runs of a prompt, so nearly all of the time goes into
 arithmetic.
@@ -108,12 +108,12 @@ def covered(example: Example, scorer: Scorer, runs: int, key: str) -> Covered:
 
 
 def chosen(count: int, scorer: Scorer) -> list[Example]:
-    """The shortest test prompt of each kind in turn; the method was developed on the others."""
+    """The shortest dev prompt of each kind in turn."""
 
     def length(example: Example) -> int:
         return len(scorer.tokenizer.encode(example.prompt, add_special_tokens=True).token_ids)
 
-    return evenly(sorted(examples("test"), key=lambda each: (length(each), each.prompt)), count)
+    return evenly(sorted(examples("dev"), key=lambda each: (length(each), each.prompt)), count)
 
 
 def row(name: str, parts: list[Covered]) -> Row:
@@ -147,7 +147,7 @@ def note(parts: list[Covered], runs: int) -> str:
     means = [round(float(np.mean(part.inside)), 3) for part in parts]
     below, above = (sum(mean < low for mean in means), sum(mean > high for mean in means))
     return (
-        f"{runs} runs of the preset Standard with other seeds on each prompt of the test part; "
+        f"{runs} runs of the preset Standard with other seeds on each prompt of the dev part; "
         f"effects of all units after {LONG_STEPS:,} steps are taken for the truth. Of "
         f"{len(parts)} prompts {len(parts) - below - above} lie inside {low:.0%} to {high:.0%}, "
         f"{below} below and {above} above. In the last row, means over prompts with their "
