@@ -14,6 +14,8 @@ from reagent_core.cli_options import (
     AnswerLength,
     AnswerToken,
     AsChat,
+    Budget,
+    CurveDraws,
     Granular,
     InsteadOf,
     JsonFile,
@@ -56,17 +58,8 @@ def compare_methods_command(
     granularity: Granular = None,
     seed: Seed = None,
     replacer: Replacer = None,
-    budget: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, max=100_000, show_default="about as many as Standard",
-            help="Sequences that each sampling method may score.",
-        ),
-    ] = None,
-    draws: Annotated[
-        int,
-        typer.Option(metavar="N", min=1, max=100, help="Replacements of each faithfulness curve."),
-    ] = 3,
+    budget: Budget = None,
+    draws: CurveDraws = 3,
     json: JsonFile = None,
 ) -> None:  # fmt: skip
     """Explain one target of PROMPT by several methods: where they agree, how faithful each is, and

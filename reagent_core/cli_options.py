@@ -47,3 +47,13 @@ JsonFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write everything as JSON (- for standard output)."),
 ]
+Budget = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, max=100_000, show_default="about as many as Standard",
+        help="Sequences that each sampling method may score.",
+    ),
+]  # fmt: skip
+CurveDraws = Annotated[
+    int, typer.Option(metavar="N", min=1, max=100, help="Replacements of each faithfulness curve.")
+]

@@ -16,6 +16,7 @@ from rich.text import Text
 from reagent_core import models
 from reagent_core.baselines.methods import METHODS, REAGENT
 from reagent_core.cli_methods import read_methods
+from reagent_core.cli_options import AnswerLength, Budget, CurveDraws, Granular, Replacer, Seed
 from reagent_core.cli_process import (
     EXIT_CANCELLED,
     EXIT_FAILED,
@@ -24,7 +25,7 @@ from reagent_core.cli_process import (
     show_what_the_terminal_cannot_encode,
 )
 from reagent_core.cli_request import read_config
-from reagent_core.config import Granularity, PresetName, ReplacerName
+from reagent_core.config import PresetName
 from reagent_core.errors import InputError, Interrupted, ModelError
 from reagent_core.output_files import write_bytes
 from reagent_core.wording import quoted
@@ -94,34 +95,15 @@ def study_command(
         ),
     ] = REAGENT,
     preset: Annotated[PresetName, typer.Option(help="How thorough ReAGent is.")] = "standard",
-    granularity: Annotated[
-        Granularity | None, typer.Option(show_default="token", help="What gets one number.")
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(metavar="N", show_default="0", help="Equal seeds give equal results."),
-    ] = None,
-    replacer: Annotated[
-        ReplacerName | None,
-        typer.Option(show_default="causal_lm", help="What stands in for a replaced token."),
-    ] = None,
-    budget: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, max=100_000, show_default="about as many as Standard",
-            help="Sequences that each sampling method may score.",
-        ),
-    ] = None,
-    draws: Annotated[
-        int,
-        typer.Option(metavar="N", min=1, max=100, help="Replacements of each faithfulness curve."),
-    ] = 3,
+    granularity: Granular = None,
+    seed: Seed = None,
+    replacer: Replacer = None,
+    budget: Budget = None,
+    draws: CurveDraws = 3,
     chat: Annotated[
         bool, typer.Option("--chat", help="Send each prompt as a chat turn, not as plain text.")
     ] = False,
-    max_new_tokens: Annotated[
-        int, typer.Option(metavar="N", min=1, max=256, help="Longest answer, in tokens.")
-    ] = 16,
+    max_new_tokens: AnswerLength = 16,
     engine: Annotated[
         EngineName, typer.Option(help="Where it runs: in this process, or on a Ray cluster.")
     ] = "local",

@@ -49,7 +49,6 @@ def study_of(*models: str, rows: tuple[Row, ...] = ROWS) -> Study:
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Of a cluster of two machines with one CPU each."""
-    pytest.importorskip("ray")
     with (
         pytest.MonkeyPatch.context() as patch,
         # The path of a socket has 107 characters at most.
@@ -264,14 +263,12 @@ def test_without_ray_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_an_address_where_no_cluster_is_says_so(address: str, sentence: str) -> None:
-    pytest.importorskip("ray")
     study = study_of("tiny")
     with pytest.raises(InputError, match=sentence):
         list(ray_engine.run(study.tasks, study, address=address))
 
 
 def test_something_else_that_answers_is_no_cluster() -> None:
-    pytest.importorskip("ray")
     study = study_of("tiny")
     with socketserver.TCPServer(("127.0.0.1", 0), BadRequest) as server:
         threading.Thread(target=server.handle_request, daemon=True).start()
